@@ -1,0 +1,1 @@
+"""Who acts: model, router, tool server, workflow; and what carries them (NATS, Ray)."""

@@ -1,0 +1,104 @@
+"""The port to a provider of models. Every provider passes one contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from events.values import Parameters, ToolCall, Usage
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a request, in the form that chat models share."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool offered to the model; `parameters` is a JSON schema."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a model is asked. `purpose` says what for (answer, plan, vote, synthesis, ...)."""
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    parameters: Parameters = field(default_factory=Parameters)
+    tools: tuple[Tool, ...] = ()
+    purpose: str = "answer"
+    participant: str = ""
+    role: str | None = None
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer as it comes: at least one character of `channel`."""
+
+    channel: Literal["text", "reasoning"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of an answer; every complete stream ends with exactly one.
+
+    `usage` is None where the provider did not say. `notes` name what it ignored or changed.
+    """
+
+    finish_reason: str
+    usage: Usage | None = None
+    usage_raw: dict[str, Any] | None = None
+    served_model: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do, as far as its provider tells: a fact of every turn it takes part in."""
+
+    structured_output: bool = False
+    tools: bool = False
+    context_length: int | None = None
+
+
+class Provider(Protocol):
+    """One configured provider: a connection pool shared by all calls of the process.
+
+    Every failure is raised as a `ProviderError`; no other exception leaves a provider except
+    `asyncio.CancelledError`. Cancelling the task that iterates `stream` closes the connection, so
+    that the server stops too. A provider never retries: its actor does.
+    """
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Finished]:
+        """Ask, and yield the answer's pieces as they come, then one `Finished`.
+
+        A stream that ends before its finish raises `BadResponse`.
+        """
+        ...
+
+    async def models(self) -> tuple[str, ...]:
+        """Names of the models to be had; empty where the provider does not tell."""
+        ...
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What `model` can do; answers at once, without asking the server."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...

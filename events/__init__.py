@@ -1,0 +1,1 @@
+"""What happened: event types, session state, store, hash chain, codec, errors."""

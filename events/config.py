@@ -1,0 +1,100 @@
+"""The configuration of a session, as people write it and as `session.created` keeps it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from events.values import Id, Value
+
+History = Literal["shared", "isolated"]
+Pattern = Literal["broadcast", "coordinator", "round_robin", "voting", "script"]
+Printable = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class Fallback(Value):
+    """Another model that stands in where a participant's own fails."""
+
+    provider: Printable
+    model_name: Printable
+
+
+class Participant(Value):
+    """One model in the conversation, in one role."""
+
+    id: Id
+    provider: Printable
+    model_name: Printable
+    role: str | None = Field(default=None, max_length=512)
+    system_prompt: str | None = Field(default=None, max_length=60_000)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+    stop_sequences: tuple[str, ...] = ()
+    chat_template: str | None = Field(default=None, max_length=60_000)
+    history: History | None = Field(default=None, description="default: the session's")
+    window: int | None = Field(default=None, ge=1, description="default: the session's")
+    fallbacks: tuple[Fallback, ...] = ()
+    extra: dict[str, Any] = Field(default_factory=dict, description="passed to the provider as is")
+
+    @property
+    def label(self) -> str:
+        """How the others see this participant."""
+        return f"{self.role} ({self.id})" if self.role and self.role != self.id else self.id
+
+
+class SessionConfig(Value):
+    """Who sits in a session and how it is routed.
+
+    `deadline` is in seconds and covers one turn; `max_steps` bounds the steps of one turn;
+    `rounds` is how often a round-robin debate goes round (0: one speaker a message);
+    `queue` is how many messages may wait behind an open turn.
+    """
+
+    session_id: Id
+    routing_pattern: Pattern = "broadcast"
+    models: tuple[Participant, ...] = Field(min_length=1, max_length=64)
+    coordinator: str | None = None
+    script: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function"
+    )
+    title: str | None = Field(default=None, max_length=512)
+    history: History = "shared"
+    window: int | None = Field(default=None, ge=1)
+    rounds: int = Field(default=0, ge=0, le=20)
+    max_steps: int = Field(default=50, ge=1, le=1000)
+    deadline: float = Field(default=600, gt=0, le=86_400)
+    queue: int = Field(default=16, ge=0, le=1000)
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(
+        default=(), max_length=64
+    )
+    is_youtube_run: bool = False
+
+    @field_validator("models")
+    @classmethod
+    def _distinct(cls, models: tuple[Participant, ...]) -> tuple[Participant, ...]:
+        seen: set[str] = set()
+        for model in models:
+            if model.id in seen:
+                raise ValueError(f"two participants are called {model.id!r}: give each its own id")
+            seen.add(model.id)
+        return models
+
+    @model_validator(mode="after")
+    def _routable(self) -> Self:
+        ids = [model.id for model in self.models]
+        if self.routing_pattern == "coordinator" and self.coordinator is None:
+            raise ValueError(f"a coordinator session needs 'coordinator': one of {', '.join(ids)}")
+        if self.coordinator is not None and self.coordinator not in ids:
+            raise ValueError(
+                f"coordinator {self.coordinator!r} is not a participant: use one of {', '.join(ids)}"
+            )
+        if self.routing_pattern == "script" and self.script is None:
+            raise ValueError("a script session needs 'script': the router as 'module:function'")
+        return self
+
+    def participant(self, id: str) -> Participant | None:
+        """The participant of that id, or None."""
+        return next((model for model in self.models if model.id == id), None)
