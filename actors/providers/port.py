@@ -32,16 +32,15 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a model is asked. `purpose` says what for (answer, plan, vote, synthesis, ...)."""
+    """What a model is asked. `role` is the participant's; `purpose` says what the answer is for
+    (answer, plan, vote, synthesis, ...)."""
 
     model: str
     messages: tuple[ChatMessage, ...]
     parameters: Parameters = field(default_factory=Parameters)
     tools: tuple[Tool, ...] = ()
-    purpose: str = "answer"
-    participant: str = ""
     role: str | None = None
-    candidates: tuple[str, ...] = ()
+    purpose: str = "answer"
 
 
 @dataclass(frozen=True, slots=True)

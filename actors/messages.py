@@ -1,0 +1,171 @@
+"""What travels over NATS, as JSON. Everything stays under 512 kB: longer texts go as blobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from events.config import SessionConfig
+from events.types import ModelAnswered, ModelDiscarded, ModelFailed, Retry
+from events.values import Blob, Id, Message, Parameters, Text, Value
+
+# --- router and model ----------------------------------------------------------------------------
+
+
+class WireMessage(Value):
+    """One message of a request."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text
+
+
+class Ask(Value):
+    """Router to model: please answer. `messages` is a blob where the list is long."""
+
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+    reply: str = Field(description="subject that takes the outcome as a request")
+    model: str
+    provider: str
+    role: str | None = None
+    purpose: str
+    messages: tuple[WireMessage, ...] | Blob
+    parameters: Parameters
+    chat_template: str | None = None
+
+
+class Heartbeat(Value):
+    """Model to router: still at it."""
+
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+
+
+class Outcome(Value):
+    """Model to router, repeated until answered `committed` or `discarded`.
+
+    A cancelled call sends `ModelDiscarded` with what it had cost by then.
+    """
+
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+    answered: ModelAnswered | None = None
+    failed: ModelFailed | None = None
+    discarded: ModelDiscarded | None = None
+
+
+class Receipt(Value):
+    """Router to model: what became of the outcome."""
+
+    status: Literal["committed", "discarded"]
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+class Command(Value):
+    """Base of all commands: who asks, and an id under which a repetition is recognised."""
+
+    session: Id
+    by: str
+    id: str = Field(min_length=1, max_length=256)
+
+
+class CreateSession(Command):
+    """Begin a session; the same config again is the same session, another one is refused."""
+
+    op: Literal["create"] = "create"
+    config: SessionConfig | Blob
+
+
+class Reconfigure(Command):
+    """Replace parts of the configuration (a JSON merge of the top-level keys)."""
+
+    op: Literal["reconfigure"] = "reconfigure"
+    changes: dict[str, Any]
+
+
+class PostTurn(Command):
+    """Post a message; `queue` false refuses it where a turn is open."""
+
+    op: Literal["post"] = "post"
+    message: Message
+    queue: bool = True
+
+
+class RetryTurn(Command):
+    """Ask one participant of an ended turn again."""
+
+    op: Literal["retry"] = "retry"
+    retry: Retry
+
+
+class CancelTurn(Command):
+    """Call off a turn, open or queued."""
+
+    op: Literal["cancel"] = "cancel"
+    turn: Id
+    reason: str = Field(default="", max_length=1000)
+
+
+class Pause(Command):
+    """Issue no new step until resumed."""
+
+    op: Literal["pause"] = "pause"
+
+
+class Resume(Command):
+    """Go on."""
+
+    op: Literal["resume"] = "resume"
+
+
+class Close(Command):
+    """Cancel what is open or queued and take no further turn."""
+
+    op: Literal["close"] = "close"
+
+
+AnyCommand = (
+    CreateSession | Reconfigure | PostTurn | RetryTurn | CancelTurn | Pause | Resume | Close
+)
+COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="op")])
+
+
+class Problem(Value):
+    """Why a command was not carried out; `status` is the HTTP status that fits."""
+
+    status: int
+    error: str
+    message: str
+
+
+class Accepted(Value):
+    """The command is committed: durable before this was sent."""
+
+    session: Id
+    position: int = Field(description="of the event that the command caused")
+    turn: str | None = None
+    state: str | None = Field(default=None, description="started or queued, for a turn")
+    repeated: bool = False
+
+
+class Reply(Value):
+    """Answer to a command: one of both."""
+
+    accepted: Accepted | None = None
+    problem: Problem | None = None
+
+
+class Ensure(Value):
+    """To the supervisor: have the actor of this model running."""
+
+    provider: str
+    model: str

@@ -1,0 +1,76 @@
+"""NATS subjects. Ids go in as they are; anything else is encoded first."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from zlib import crc32
+
+PARTITIONS = 64
+"""Logical partitions of all streams: fixed, and kept with the store."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def partition(stream: str) -> int:
+    """The logical partition of a stream: CRC32 of its UTF-8 name modulo `PARTITIONS`."""
+    return crc32(stream.encode()) % PARTITIONS
+
+
+def token(name: str) -> str:
+    """`name` as one subject token, injective, at most 66 characters.
+
+    Names made of `[A-Za-z0-9_-]` up to 40 characters are kept behind `n-`; all others become a
+    digest behind `x-`.
+    """
+    if len(name) <= 40 and _SAFE.fullmatch(name):
+        return f"n-{name}"
+    return f"x-{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def commands(part: int | str) -> str:
+    """Requests to the owner of a partition: every command of a session."""
+    return f"room.router.{part}.command"
+
+
+def outcomes(part: int | str) -> str:
+    """Requests to the owner of a partition: outcomes of calls."""
+    return f"room.router.{part}.outcome"
+
+
+def model(provider: str, name: str) -> str:
+    """Where a configured model takes calls; its replicas share one queue group."""
+    return f"room.model.{token(provider)}.{token(name)}"
+
+
+def call(session: str, turn: str, step: str) -> str:
+    """Heartbeats of one call. Step keys consist of subject-safe characters only."""
+    return f"room.call.{session}.{turn}.{step}"
+
+
+def cancel(session: str, turn: str, step: str) -> str:
+    """Says that a call is not wanted any more, whichever attempt."""
+    return f"room.cancel.{session}.{turn}.{step}"
+
+
+def delta(session: str, turn: str, step: str, attempt: int) -> str:
+    """Pieces of an answer, for eyes only."""
+    return f"room.delta.{session}.{turn}.{step}.{attempt}"
+
+
+def deltas(session: str) -> str:
+    """All pieces of a session."""
+    return f"room.delta.{session}.>"
+
+
+def committed(stream: str) -> str:
+    """Notice that a stream has grown; a hint, never the record."""
+    return f"room.commit.{token(stream)}"
+
+
+ALL_COMMITS = "room.commit.*"
+SUPERVISOR = "room.supervisor"
+"""Requests to the supervisor: start the actor of a model."""
+
+DELTA_STREAM = "DELTAS"
+"""JetStream stream (memory, minutes) from which a returning client replays open steps."""
