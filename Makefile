@@ -1,0 +1,96 @@
+# Everything here needs Python 3.11 or newer, git and make; the rest comes from
+# the locks in requirements/. `make` alone lists the targets.
+
+PYTHON ?= python3
+DEMO   ?= 1
+ARGS   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# The locks are complete and hashed, so pip has nothing to resolve; modules are
+# compiled when they are first imported, which halves the time of an install.
+LOCKED := install --no-compile --no-deps --require-hashes --requirement
+
+# A copied or moved checkout would run the code of the place it was made in.
+ifneq (,$(wildcard $(VENV)/made-in))
+ifneq ($(CURDIR),$(shell cat $(VENV)/made-in))
+.PHONY: $(BIN)/python
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test install check lint types imports bench chaos lock clean distclean
+
+help: ## Show this list
+	@echo "Usage: make TARGET [DEMO=0] [PYTHON=python3.11] [ARGS=...]"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## Start the room and hold the demonstration (DEMO=0: only start)
+	@exec $(BIN)/control-room serve $(if $(filter 0 no off false,$(DEMO)),--no-demo,--demo) $(ARGS)
+
+test: $(VENV)/test.stamp ## Run every test but the chaos runs
+	@$(BIN)/python -m pytest -q --durations=15 -m "not chaos" $(ARGS)
+
+install: $(VENV)/test.stamp ## Install what the room, its tests and the checks need
+
+check: lint types imports ## Run every check that needs no test
+
+lint: $(VENV)/test.stamp ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp ## Check types
+	@$(BIN)/mypy
+
+imports: $(VENV)/test.stamp ## Check that imports point downward
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/test.stamp ## Measure (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(VENV)/test.stamp ## Run the tests that kill processes at random
+	@$(BIN)/python -m pytest -q -m chaos $(ARGS)
+
+# The versions already locked stay, unless UPGRADE=1 asks for the newest.
+UV ?= $(or $(shell command -v uv),$(wildcard $(BIN)/uv))
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	$(if $(UPGRADE),--upgrade)
+
+lock: ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: newest versions)
+	@test -n "$(UV)" || { echo "make lock needs uv: install it, or name it with UV=..." >&2; exit 1; }
+	@$(COMPILE) --group build --output-file requirements/run.txt
+	@$(COMPILE) --group build --group test --group lint \
+		--constraint requirements/run.txt --output-file requirements/test.txt
+
+clean: ## Remove caches and build output (never a room's data)
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## The same, and the virtual environment
+	@rm -rf $(VENV)
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) -V) is too old: Control Room needs 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "This Python cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+	@echo "$(CURDIR)" > $(VENV)/made-in
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the room's libraries (a minute or two the first time)"
+	@$(PIP) $(LOCKED) requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What the tests need holds what the room needs: one install serves both.
+$(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the libraries of the room, the tests and the checks (a minute or two the first time)"
+	@$(PIP) $(LOCKED) requirements/test.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/run.stamp $@
