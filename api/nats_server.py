@@ -98,8 +98,9 @@ class BundledNats:
     async def start(self, *, within: float = 10.0) -> None:
         """Returns once the server accepts connections, within that many seconds.
 
-        `ConfigError` names a port that is in use; any other failure is a retryable
-        `ControlRoomError` with the last lines of the server's log. No process is left then.
+        `ConfigError` names a port that is in use, or a folder that cannot be used; any other
+        failure is a retryable `ControlRoomError` with the last lines of the server's log. No
+        process is left then.
         """
         if self.pid is not None:
             raise ControlRoomError(f"the NATS server runs already, as process {self.pid}")
@@ -166,9 +167,12 @@ class BundledNats:
         raise ControlRoomError(f"the NATS server {what}; it said:\n{last_words}", retryable=True)
 
     async def _spawn(self, port: int) -> asyncio.subprocess.Process:
-        config = self._write_config(port)
-        for stale in self._ports.glob("*.ports"):
-            stale.unlink()
+        try:
+            config = self._write_config(port)
+            for stale in self._ports.glob("*.ports"):
+                stale.unlink()
+        except OSError as error:
+            raise ConfigError(f"cannot use {self._dir} for the NATS server: {error}") from error
         with self._stderr.open("wb") as stderr:
             return await asyncio.create_subprocess_exec(
                 *tied([str(nats_server_binary()), "-c", str(config)]),

@@ -1,0 +1,1 @@
+"""Tests: one folder a kind, each test marked with the name of its folder."""

@@ -1,0 +1,1 @@
+"""The whole room, or a good part of it, on real servers."""

@@ -1,0 +1,1 @@
+"""Real servers for the tests: NATS, PostgreSQL and llama.cpp, each a fixture and a class."""
