@@ -9,7 +9,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 # The locks are complete and hashed, so pip has nothing to resolve; modules are
-# compiled when they are first imported, which halves the time of an install.
+# compiled when they are first imported, which takes a third off an install.
 LOCKED := install --no-compile --no-deps --require-hashes --requirement
 
 # A copied or moved checkout would run the code of the place it was made in.
