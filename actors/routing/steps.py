@@ -1,0 +1,112 @@
+"""What a router emits, and the outcomes that it gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from events.types import Decision
+from events.values import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class AskStep:
+    """Ask a participant.
+
+    `see` says up to where the conversation is shown: as it stood when the turn `start`ed (with the
+    message), or as it stands `now`. `history` overrides the participant's mode.
+    """
+
+    key: str
+    participant: str
+    instruction: str | None = None
+    purpose: str = "answer"
+    public: bool = True
+    see: Literal["start", "now"] = "start"
+    history: Literal["shared", "isolated", "none"] | None = None
+    exclude: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    upto: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerStep:
+    """Wake the router after so many seconds."""
+
+    key: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrawStep:
+    """A number by chance, recorded so that replay draws it again."""
+
+    key: str
+
+
+Step = AskStep | TimerStep | DrawStep
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a participant answered. `step` is the key of the step that asked."""
+
+    participant: str
+    step: str
+    text: str
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step that failed. Steps never raise: a router looks at what it got."""
+
+    participant: str
+    step: str
+    error: str
+    message: str
+    retryable: bool = False
+
+    @classmethod
+    def cancelled(cls, key: str) -> Failure:
+        """The value of a step that was cancelled."""
+        return cls(key.split(":")[1], key, "Cancelled", "the step was cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """The router wants a step done."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A step is not wanted any more."""
+
+    key: str
+    reason: Literal["race_lost", "turn_ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The router recorded a decision."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The router returned `value`, or could not go on because of `fault`."""
+
+    value: Any
+    fault: BaseException | None = None
+
+
+Emission = Emitted | Cancelled | Decided | Ended
+
+
+class StepLimit(BaseException):
+    """Raised into a router that wants too many steps; not an `Exception`, so none swallows it."""

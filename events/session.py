@@ -1,0 +1,321 @@
+"""The state of a session, folded from its events: what the write side knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+from events.config import SessionConfig
+from events.envelope import Event
+from events.types import (
+    ChanceDrawn,
+    ModelAnswered,
+    ModelAsked,
+    ModelCancelled,
+    ModelDiscarded,
+    ModelFailed,
+    ModelReasked,
+    Payload,
+    RouteDecided,
+    SessionClosed,
+    SessionCreated,
+    SessionPaused,
+    SessionReconfigured,
+    SessionResumed,
+    TimerFired,
+    TimerSet,
+    TurnCancelled,
+    TurnCompleted,
+    TurnFailed,
+    TurnQueued,
+    TurnStarted,
+)
+from events.values import Blob, Message, Text
+
+DEADLINE = "deadline"
+"""Step key of the timer that limits a whole turn."""
+
+Outcome = ModelAnswered | ModelFailed | ModelCancelled | TimerFired | ChanceDrawn
+"""What ends a step."""
+
+TurnStatus = Literal["queued", "open", "completed", "failed", "cancelled"]
+
+
+def text_digest(text: Text) -> str:
+    """SHA-256 of a text's UTF-8, the same whether it is inline or a blob."""
+    if isinstance(text, Blob):
+        return text.sha256
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(slots=True)
+class Entry:
+    """One utterance of the conversation.
+
+    `participant` is None for the person. A newer answer to the same question stands at the place of
+    the older, which is hidden from `superseded_at` on.
+    """
+
+    position: int
+    turn: str
+    step: str | None
+    participant: str | None
+    label: str
+    content: Text
+    digest: str
+    superseded_at: int | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """A step of a turn, and its outcome once there is one."""
+
+    key: str
+    position: int
+    asked: ModelAsked | None = None
+    attempt: int = 1
+    outcome: Outcome | None = None
+    outcome_position: int | None = None
+
+
+@dataclass(slots=True)
+class Timer:
+    """A running timer: its length, and the seconds spent before `armed_at` (pauses do not count)."""
+
+    seconds: float
+    armed_at: datetime | None
+    spent: float = 0.0
+
+    def remaining(self, at: datetime) -> float:
+        """Seconds left at `at`; never negative."""
+        running = (at - self.armed_at).total_seconds() if self.armed_at else 0.0
+        return max(0.0, self.seconds - self.spent - running)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn, queued, open or ended."""
+
+    id: str
+    status: TurnStatus
+    message: Message | None
+    config: SessionConfig | None = None
+    queued_at: int | None = None
+    started_at: int | None = None
+    started: TurnStarted | None = None
+    steps: dict[str, Step] = field(default_factory=dict)
+    timers: dict[str, Timer] = field(default_factory=dict)
+    end: TurnCompleted | TurnFailed | TurnCancelled | None = None
+    ended_at: int | None = None
+
+    def last_ask(self, participant: str) -> Step | None:
+        """The participant's last public step that was answered, or else its last public one."""
+        steps = [
+            step
+            for step in self.steps.values()
+            if step.asked and step.asked.participant == participant and step.asked.public
+        ]
+        answered = [step for step in steps if isinstance(step.outcome, ModelAnswered)]
+        return (answered or steps or [None])[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command did, kept so that its repetition gets the same answer."""
+
+    position: int
+    turn: str | None
+    payload: Payload
+
+
+class Session:
+    """The folded state of one session. `apply` is the only thing that changes it."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.position = 0
+        self.config: SessionConfig | None = None
+        self.status: Literal["none", "active", "paused", "closed"] = "none"
+        self.turns: dict[str, Turn] = {}
+        self.open: Turn | None = None
+        self.queue: list[str] = []
+        self.entries: list[Entry] = []
+        self.commands: dict[str, Done] = {}
+        self.discarded: set[tuple[str, str, int]] = set()
+        self.last_speaker: str | None = None
+        self.turn_count = 0
+        self.created_by: str | None = None
+
+    def apply(self, event: Event) -> None:
+        """Fold one event. Events must come in order and without gaps."""
+        self.position = event.position
+        if event.command is not None and event.data.kind == "input":
+            self.commands.setdefault(event.command, Done(event.position, event.turn, event.data))
+        if (fold := _FOLDS.get(type(event.data))) is not None:
+            fold(self, event, event.data)
+
+    # Folds of single events; their names say which.
+
+    def _created(self, event: Event, data: SessionCreated) -> None:
+        self.config, self.status, self.created_by = data.config, "active", event.by
+
+    def _reconfigured(self, event: Event, data: SessionReconfigured) -> None:
+        self.config = data.config
+
+    def _paused(self, event: Event, data: SessionPaused) -> None:
+        self.status = "paused"
+        for timer in self.open.timers.values() if self.open else ():
+            timer.spent = timer.seconds - timer.remaining(event.at)
+            timer.armed_at = None
+
+    def _resumed(self, event: Event, data: SessionResumed) -> None:
+        self.status = "active"
+        for timer in self.open.timers.values() if self.open else ():
+            timer.armed_at = event.at
+
+    def _closed(self, event: Event, data: SessionClosed) -> None:
+        self.status = "closed"
+
+    def _queued(self, event: Event, data: TurnQueued) -> None:
+        assert event.turn
+        self.turn_count += 1
+        self.turns[event.turn] = Turn(event.turn, "queued", data.message, queued_at=event.position)
+        self.queue.append(event.turn)
+
+    def _started(self, event: Event, data: TurnStarted) -> None:
+        assert event.turn and self.config
+        turn = self.turns.get(event.turn)
+        if turn is None:
+            self.turn_count += 1
+            turn = self.turns[event.turn] = Turn(event.turn, "queued", data.message)
+        else:
+            self.queue.remove(event.turn)
+        turn.status, turn.started, turn.started_at = "open", data, event.position
+        turn.config = self.config
+        turn.timers[DEADLINE] = Timer(self.config.deadline, event.at)
+        self.open = turn
+        if turn.message is not None:
+            content = turn.message.content
+            self.entries.append(
+                Entry(event.position, turn.id, None, None, "", content, text_digest(content))
+            )
+
+    def _asked(self, event: Event, data: ModelAsked) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key] = Step(key, event.position, data)
+
+    def _reasked(self, event: Event, data: ModelReasked) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key].attempt = data.attempt
+
+    def _answered(self, event: Event, data: ModelAnswered) -> None:
+        step = self._outcome(event, data)
+        if step.asked and step.asked.public and data.text:
+            self._say(event, step.asked.participant, data.text)
+
+    def _say(self, event: Event, speaker: str, text: Text) -> None:
+        turn, key = self._turn(event)
+        assert turn.config and turn.started
+        participant = turn.config.participant(speaker)
+        label = participant.label if participant else speaker
+        entry = Entry(event.position, turn.id, key, speaker, label, text, text_digest(text))
+        place = len(self.entries)
+        if retry := turn.started.retry:
+            origin = self._origin(retry.turn)
+            for index, old in enumerate(self.entries):
+                if self._origin(old.turn) == origin:
+                    place = index + 1
+            for index, old in enumerate(self.entries):
+                same = old.participant == speaker and old.superseded_at is None
+                if same and self._origin(old.turn) == origin:
+                    place = index + 1
+            older = self.entries[place - 1]
+            if older.participant == speaker and older.superseded_at is None:
+                older.superseded_at = event.position
+        self.entries.insert(place, entry)
+
+    def _origin(self, turn: str) -> str:
+        """The turn that a chain of retries goes back to."""
+        started = self.turns[turn].started
+        while started is not None and started.retry is not None:
+            turn = started.retry.turn
+            started = self.turns[turn].started
+        return turn
+
+    def _timer_set(self, event: Event, data: TimerSet) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key] = Step(key, event.position)
+        turn.timers[key] = Timer(data.seconds, event.at)
+
+    def _timer_fired(self, event: Event, data: TimerFired) -> None:
+        turn, key = self._turn(event)
+        turn.timers.pop(key, None)
+        if key != DEADLINE:
+            self._outcome(event, data)
+
+    def _drawn(self, event: Event, data: ChanceDrawn) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key] = Step(key, event.position)
+        self._outcome(event, data)
+
+    def _outcome(self, event: Event, data: Outcome) -> Step:
+        turn, key = self._turn(event)
+        step = turn.steps[key]
+        step.outcome, step.outcome_position = data, event.position
+        return step
+
+    def _turn(self, event: Event) -> tuple[Turn, str]:
+        assert event.turn and event.step
+        return self.turns[event.turn], event.step
+
+    def _discarded(self, event: Event, data: ModelDiscarded) -> None:
+        assert event.turn and event.step
+        self.discarded.add((event.turn, event.step, data.attempt))
+
+    def _decided(self, event: Event, data: RouteDecided) -> None:
+        if data.participants:
+            self.last_speaker = data.participants[-1]
+
+    def _ended(self, event: Event, data: TurnCompleted | TurnFailed | TurnCancelled) -> None:
+        assert event.turn
+        turn = self.turns[event.turn]
+        if turn.status == "queued":
+            self.queue.remove(turn.id)
+        if self.open is turn:
+            self.open = None
+        turn.status = _STATUS[type(data)]
+        turn.end, turn.ended_at = data, event.position
+        turn.timers.clear()
+
+
+_STATUS: dict[type[Payload], TurnStatus] = {
+    TurnCompleted: "completed",
+    TurnFailed: "failed",
+    TurnCancelled: "cancelled",
+}
+
+_FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
+    SessionCreated: Session._created,
+    SessionReconfigured: Session._reconfigured,
+    SessionPaused: Session._paused,
+    SessionResumed: Session._resumed,
+    SessionClosed: Session._closed,
+    TurnQueued: Session._queued,
+    TurnStarted: Session._started,
+    TurnCompleted: Session._ended,
+    TurnFailed: Session._ended,
+    TurnCancelled: Session._ended,
+    TimerSet: Session._timer_set,
+    TimerFired: Session._timer_fired,
+    ChanceDrawn: Session._drawn,
+    ModelAsked: Session._asked,
+    ModelReasked: Session._reasked,
+    ModelAnswered: Session._answered,
+    ModelFailed: Session._outcome,
+    ModelCancelled: Session._outcome,
+    ModelDiscarded: Session._discarded,
+    RouteDecided: Session._decided,
+}
