@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import nats
 import psutil
+import psycopg
 import pytest
 from nats.aio.msg import Msg
 from nats.js.api import StorageType
 
 from api.nats_server import BundledNats
 from events.errors import ConfigError, ControlRoomError
+from tests.servers.postgres import PostgresServer
 from tests.waiting import eventually
 
 # --- NATS ------------------------------------------------------------------------------------
@@ -50,11 +53,11 @@ async def test_nats_refuses_strangers_and_other_interfaces(module_nats_url: str)
         await nats.connect(f"nats://{address}", error_cb=quiet, allow_reconnect=False)
     port = int(address.rpartition(":")[2])
     listening = [
-        connection.laddr.ip
+        connection.laddr
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        if connection.status == psutil.CONN_LISTEN and port in connection.laddr
     ]
-    assert listening == ["127.0.0.1"]
+    assert listening == [("127.0.0.1", port)]
 
 
 async def test_nats_token_is_on_no_command_line_but_in_one_private_file(
@@ -102,7 +105,8 @@ async def test_nats_comes_back_on_the_same_port_and_clients_find_it(
 
         os.kill(pid, signal.SIGKILL)
         assert await asyncio.wait_for(nats_server.wait(), 5) == -signal.SIGKILL
-        assert nats_server.pid is None
+        while_down = nats_server.pid
+        assert while_down is None
         await asyncio.wait_for(lost.wait(), 5)
         await nats_server.restart()
 
@@ -148,7 +152,62 @@ def test_nats_refuses_tokens_that_its_configuration_could_misread(
         BundledNats(tmp_path, token=token)
 
 
-_PARENT = """
+# --- PostgreSQL --------------------------------------------------------------------------------
+
+
+async def test_postgres_is_version_18_and_durable(postgres_dsn: str) -> None:
+    async with await psycopg.AsyncConnection.connect(postgres_dsn) as connection:
+        cursor = await connection.execute(
+            "SELECT current_setting('server_version_num')::int / 10000,"
+            " current_setting('fsync'), current_setting('synchronous_commit')"
+        )
+        assert await cursor.fetchone() == (18, "on", "on")
+
+
+async def test_postgres_gives_each_test_an_empty_database(postgres_database: str) -> None:
+    async with await psycopg.AsyncConnection.connect(postgres_database) as connection:
+        await connection.execute("CREATE TABLE word (text text PRIMARY KEY)")
+        await connection.execute("INSERT INTO word VALUES ('ünïcode')")
+        await connection.commit()
+        cursor = await connection.execute("SELECT text FROM word")
+        assert await cursor.fetchall() == [("ünïcode",)]
+        tables = await connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        assert await tables.fetchall() == [("word",)]
+
+
+def test_postgres_refuses_a_wrong_password(postgres_dsn: str) -> None:
+    user, _, address = postgres_dsn.rpartition("@")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(f"{user}x@{address}")
+
+
+def test_postgres_killed_keeps_what_was_committed(postgres_server: PostgresServer) -> None:
+    url = postgres_server.url()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE word (text text PRIMARY KEY)")
+        connection.execute("INSERT INTO word VALUES ('committed')")
+    undecided = psycopg.connect(url)
+    undecided.execute("INSERT INTO word VALUES ('undecided')")
+
+    postgres_server.kill()
+    while_down = postgres_server.pid
+    assert while_down is None
+    with pytest.raises(psycopg.OperationalError):
+        undecided.commit()
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        psycopg.connect(url)
+
+    postgres_server.restart()
+    assert postgres_server.url() == url
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT text FROM word").fetchall() == [("committed",)]
+
+
+# --- what they have in common --------------------------------------------------------------------
+
+_NATS_PARENT = """
 import asyncio, sys
 from pathlib import Path
 from api.nats_server import BundledNats
@@ -161,21 +220,39 @@ async def main():
 
 asyncio.run(main())
 """
+_POSTGRES_PARENT = """
+import sys
+from tests.servers.postgres import running_postgres
+
+with running_postgres() as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
+"""
 
 
-async def test_nats_dies_with_its_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "name"), [(_NATS_PARENT, "nats-server"), (_POSTGRES_PARENT, "postgres")]
+)
+async def test_a_server_dies_with_its_parent(program: str, name: str, tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PARENT, str(tmp_path), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", program, str(tmp_path)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert parent.stdout is not None
-    pid = int(await asyncio.wait_for(parent.stdout.readline(), 20))
-    child = psutil.Process(pid)
-    assert child.name() == "nats-server"
-    assert child.ppid() == parent.pid
+    server = psutil.Process(int(await asyncio.wait_for(parent.stdout.readline(), 30)))
+    assert server.name() == name
+    assert server.ppid() == parent.pid
+    family = [server, *server.children(recursive=True)]
+    data = Path(server.cwd())
 
     parent.kill()
     await parent.wait()
-    await eventually(lambda: not _runs(child), within=5, what="nats-server ends with its parent")
+    await eventually(
+        lambda: not any(map(_runs, family)), within=10, what=f"{name} ends with its parent"
+    )
+    if name == "postgres":
+        shutil.rmtree(data.parent)  # what the parent would have done
 
 
 def _runs(process: psutil.Process) -> bool:
