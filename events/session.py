@@ -83,7 +83,7 @@ class Step:
 
 @dataclass(slots=True)
 class Timer:
-    """A running timer: its length, and the seconds spent before `armed_at` (pauses do not count)."""
+    """A running timer: its length, and the seconds spent before `armed_at` (without pauses)."""
 
     seconds: float
     armed_at: datetime | None
@@ -111,6 +111,14 @@ class Turn:
     end: TurnCompleted | TurnFailed | TurnCancelled | None = None
     ended_at: int | None = None
 
+    @property
+    def somebody_answered(self) -> bool:
+        """Whether there is a public answer."""
+        return any(
+            step.asked and step.asked.public and isinstance(step.outcome, ModelAnswered)
+            for step in self.steps.values()
+        )
+
     def last_ask(self, participant: str) -> Step | None:
         """The participant's last public step that was answered, or else its last public one."""
         steps = [
@@ -119,7 +127,8 @@ class Turn:
             if step.asked and step.asked.participant == participant and step.asked.public
         ]
         answered = [step for step in steps if isinstance(step.outcome, ModelAnswered)]
-        return (answered or steps or [None])[-1]
+        chosen = answered or steps
+        return chosen[-1] if chosen else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,8 @@ class Session:
         self.queue.append(event.turn)
 
     def _started(self, event: Event, data: TurnStarted) -> None:
-        assert event.turn and self.config
+        assert event.turn
+        assert self.config
         turn = self.turns.get(event.turn)
         if turn is None:
             self.turn_count += 1
@@ -218,7 +228,8 @@ class Session:
 
     def _say(self, event: Event, speaker: str, text: Text) -> None:
         turn, key = self._turn(event)
-        assert turn.config and turn.started
+        assert turn.config
+        assert turn.started
         participant = turn.config.participant(speaker)
         label = participant.label if participant else speaker
         entry = Entry(event.position, turn.id, key, speaker, label, text, text_digest(text))
@@ -261,6 +272,9 @@ class Session:
         turn.steps[key] = Step(key, event.position)
         self._outcome(event, data)
 
+    def _failed(self, event: Event, data: ModelFailed | ModelCancelled) -> None:
+        self._outcome(event, data)
+
     def _outcome(self, event: Event, data: Outcome) -> Step:
         turn, key = self._turn(event)
         step = turn.steps[key]
@@ -268,11 +282,13 @@ class Session:
         return step
 
     def _turn(self, event: Event) -> tuple[Turn, str]:
-        assert event.turn and event.step
+        assert event.turn
+        assert event.step
         return self.turns[event.turn], event.step
 
     def _discarded(self, event: Event, data: ModelDiscarded) -> None:
-        assert event.turn and event.step
+        assert event.turn
+        assert event.step
         self.discarded.add((event.turn, event.step, data.attempt))
 
     def _decided(self, event: Event, data: RouteDecided) -> None:
@@ -314,8 +330,8 @@ _FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
     ModelAsked: Session._asked,
     ModelReasked: Session._reasked,
     ModelAnswered: Session._answered,
-    ModelFailed: Session._outcome,
-    ModelCancelled: Session._outcome,
+    ModelFailed: Session._failed,
+    ModelCancelled: Session._failed,
     ModelDiscarded: Session._discarded,
     RouteDecided: Session._decided,
 }

@@ -152,8 +152,10 @@ class TurnEngine:
         self._out.append(Decided(decision))
 
     def gather(self, *awaitables: Awaitable[Any]) -> Pending[tuple[Any, ...]]:
-        """All values, in the order of the arguments. One that raises does not stop the others:
-        its exception is raised when all are done."""
+        """All values, in the order of the arguments.
+
+        One that raises does not stop the others: its exception is raised when all are done.
+        """
         members = [self._member(awaitable)[0] for awaitable in awaitables]
         joined: Pending[tuple[Any, ...]] = Pending()
         waiting = len(members)

@@ -7,8 +7,11 @@ from actors.routing.turn import Turn
 
 
 async def route(turn: Turn) -> Answer | None:
-    """With `rounds` 0 the participant after the last speaker answers; otherwise everyone speaks in
-    order, so many times, each seeing what was said before. The answer is the last one given."""
+    """Let one speak, or all in turn.
+
+    With `rounds` 0 the participant after the last speaker answers; otherwise everyone speaks in
+    order, so many times, each seeing what was said before. The answer is the last one given.
+    """
     if turn.config.rounds == 0:
         return await _one(turn)
     answer: Answer | None = None

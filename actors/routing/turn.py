@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actors.routing.engine import Pending, TurnEngine
@@ -18,7 +18,13 @@ class Facts:
     """What a turn depends on and the log does not hold otherwise, by participant."""
 
     structured_output: frozenset[str] = frozenset()
-    raw: Mapping[str, Any] | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Facts:
+        """The facts out of the recorded JSON: an object of what is known by participant."""
+        able = (name for name, known in raw.items() if known.get("structured_output"))
+        return cls(frozenset(able), raw)
 
 
 class Turn:
@@ -120,8 +126,7 @@ class Turn:
         return self._engine.gather(*awaitables)
 
     def first(self, *awaitables: Awaitable[Any]) -> Pending[Any]:
-        """The first value that is not a `Failure` (the last failure where all fail); the losers
-        are cancelled."""
+        """Give the first value that is not a `Failure`, or the last failure; cancel the losers."""
         return self._engine.first(*awaitables)
 
     def decide(
