@@ -7,16 +7,17 @@ ARGS   ?=
 
 VENV := .venv
 BIN  := $(VENV)/bin
-PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP  := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # The locks are complete and hashed, so pip has nothing to resolve; modules are
 # compiled when they are first imported, which takes a third off an install.
 LOCKED := install --no-compile --no-deps --require-hashes --requirement
 
-# A copied or moved checkout would run the code of the place it was made in.
-ifneq (,$(wildcard $(VENV)/made-in))
-ifneq ($(CURDIR),$(shell cat $(VENV)/made-in))
-.PHONY: $(BIN)/python
-endif
+# A copied or moved checkout would run the code of the place that it was made in,
+# and an upgrade of the system can take the interpreter away: then all is made anew.
+STALE := $(shell test -x $(BIN)/python && \
+	{ test ! -e $(VENV)/made-in || test "$$(cat $(VENV)/made-in)" = "$(CURDIR)"; } || echo yes)
+ifeq ($(STALE),yes)
+.PHONY: $(BIN)/python $(VENV)/run.stamp $(VENV)/test.stamp
 endif
 
 .DEFAULT_GOAL := help
