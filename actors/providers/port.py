@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from events.values import Parameters, ToolCall, Usage
+from events.values import Cost, Parameters, ToolCall, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -32,8 +32,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a model is asked. `role` is the participant's; `purpose` says what the answer is for
-    (answer, plan, vote, synthesis, ...)."""
+    """What a model is asked.
+
+    `role` is the participant's; `purpose` says what the answer is for (answer, plan, vote,
+    synthesis, ...).
+    """
 
     model: str
     messages: tuple[ChatMessage, ...]
@@ -75,6 +78,14 @@ class Capabilities:
     context_length: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the actor of a model keeps to: calls at once, and how often it asks for one answer."""
+
+    max_concurrency: int = 64
+    tries: int = 3
+
+
 class Provider(Protocol):
     """One configured provider: a connection pool shared by all calls of the process.
 
@@ -82,6 +93,11 @@ class Provider(Protocol):
     `asyncio.CancelledError`. Cancelling the task that iterates `stream` closes the connection, so
     that the server stops too. A provider never retries: its actor does.
     """
+
+    @property
+    def limits(self) -> Limits:
+        """What is configured for each model of this provider."""
+        ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Finished]:
         """Ask, and yield the answer's pieces as they come, then one `Finished`.
@@ -96,6 +112,10 @@ class Provider(Protocol):
 
     def capabilities(self, model: str) -> Capabilities:
         """What `model` can do; answers at once, without asking the server."""
+        ...
+
+    def cost(self, model: str, usage: Usage) -> Cost | None:
+        """What that usage of `model` costs, by named prices; None where they are not known."""
         ...
 
     async def close(self) -> None:

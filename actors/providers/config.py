@@ -1,0 +1,203 @@
+"""Which providers are configured: from the provider file, the environment, and what is built in.
+
+The file is JSON or YAML, `{"providers": [{"id": ..., "type": ..., "config": {...}}]}`. `${NAME}` in
+a string stands for an environment variable and is filled in only when a provider is made, in the
+process that uses it: what is kept, shown or logged has the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from actors.providers.port import Provider
+from actors.providers.registry import provider_type
+from events.errors import ConfigError
+from events.values import Value
+
+_NAME = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ProviderSpec(Value):
+    """One configured provider, without any secret that its file does not spell out itself."""
+
+    id: str = Field(min_length=1, max_length=512)
+    type: str = Field(min_length=1)
+    config: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+
+class ProviderFile(Value):
+    """The whole provider file."""
+
+    providers: tuple[ProviderSpec, ...]
+
+
+REHEARSAL = ProviderSpec(id="rehearsal", type="rehearsal")
+OPENAI = ProviderSpec(id="openai", type="openai", config={"api_key": "${OPENAI_API_KEY}"})
+
+
+class Providers(Mapping[str, ProviderSpec]):
+    """All configured providers by id; every one of them has a known type and known options."""
+
+    def __init__(self, *specs: ProviderSpec) -> None:
+        self._by_id = {spec.id: spec for spec in specs}
+
+    def __getitem__(self, id: str) -> ProviderSpec:
+        return self._by_id[id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_id)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def find(self, name: str) -> ProviderSpec:
+        """The provider of that id, or the only one of that type.
+
+        Raises a `ConfigError` that says what is configured and what to set.
+        """
+        if spec := self._by_id.get(name):
+            return spec
+        of_type = [spec for spec in self._by_id.values() if spec.type == name]
+        if len(of_type) == 1:
+            return of_type[0]
+        if of_type:
+            ids = ", ".join(spec.id for spec in of_type)
+            raise ConfigError(f"several providers have the type {name!r}: name one by id ({ids})")
+        how = "set OPENAI_API_KEY, or add it" if name == OPENAI.id else "add it"
+        raise ConfigError(
+            f"provider {name[:100]!r} is not configured: {how} to the provider file that"
+            f" CONTROL_ROOM_PROVIDERS names, or use one of {', '.join(self._by_id)}"
+        )
+
+    def with_found(self, found: tuple[ProviderSpec, ...]) -> Providers:
+        """These and those found on this machine, whose ids are not taken yet."""
+        return Providers(*found, *self._by_id.values())
+
+
+def configured(path: Path | None, environment: Mapping[str, str]) -> Providers:
+    """The providers of the file at `path`, if any, and those that need no file.
+
+    `rehearsal` always exists, `openai` where OPENAI_API_KEY is set; the file may define both
+    otherwise. Raises a `ConfigError` that names the file, the provider and what is wrong with it.
+    """
+    specs = [REHEARSAL]
+    if environment.get("OPENAI_API_KEY"):
+        specs.append(OPENAI)
+    if path is not None:
+        specs += load(path)
+    return Providers(*specs)
+
+
+def load(path: Path) -> tuple[ProviderSpec, ...]:
+    """The providers that the file at `path` defines, checked."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"the provider file {path} cannot be read: {error}") from None
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from None
+
+
+def parse(text: str) -> tuple[ProviderSpec, ...]:
+    """The providers that a provider file with this text defines, checked."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)  # JSON is YAML
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ConfigError(f"it is neither JSON nor YAML{where}") from None
+    try:
+        file = ProviderFile.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_first_fault(error)) from None
+    seen: set[str] = set()
+    for spec in file.providers:
+        if spec.id in seen:
+            raise ConfigError(f"two providers are called {spec.id!r}: give each its own id")
+        seen.add(spec.id)
+        check(spec)
+    return file.providers
+
+
+def check(spec: ProviderSpec) -> None:
+    """Raise a `ConfigError` where the type or an option is unknown or a `${...}` is malformed."""
+    _options(spec, spec.config)
+    for name in _names(spec.config):
+        if not _VARIABLE.fullmatch(name):
+            raise ConfigError(
+                f"provider {spec.id!r}: '${{{name}}}' is not the name of an environment variable"
+            )
+
+
+def create(spec: ProviderSpec, environment: Mapping[str, str]) -> Provider:
+    """The provider itself, with every `${NAME}` taken from `environment` now.
+
+    A `ConfigError` names a variable that is not set, and the provider that wants it.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        value = environment.get(match[1])
+        if not value:
+            raise ConfigError(
+                f"provider {spec.id!r} needs the environment variable {match[1]}: set it"
+            )
+        return value
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, str):
+            return _NAME.sub(filled, value)
+        if isinstance(value, Mapping):
+            return {key: resolve(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [resolve(each) for each in value]
+        return value
+
+    check(spec)
+    return provider_type(spec.type)(spec.id, _options(spec, resolve(spec.config)))
+
+
+def missing(spec: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The environment variables that the provider needs and that are not set."""
+    return tuple(dict.fromkeys(name for name in _names(spec.config) if not environment.get(name)))
+
+
+def _options(spec: ProviderSpec, config: Any) -> Any:
+    try:
+        return provider_type(spec.type).Options.model_validate(config)
+    except ValidationError as error:
+        raise ConfigError(f"provider {spec.id!r}: {_first_fault(error)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"provider {spec.id!r}: {error.message}") from None
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names in all `${...}` within `value`."""
+    if isinstance(value, str):
+        yield from (match[1] for match in _NAME.finditer(value))
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _names(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _names(each)
+
+
+def _first_fault(error: ValidationError) -> str:
+    """What is wrong first, where, and what to do; never the value, which may be a key."""
+    fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {where!r}: check its spelling, or leave it out"
+    if fault["type"] == "missing":
+        return f"{where!r} is missing"
+    return f"{where}: {fault['msg']}"

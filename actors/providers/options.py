@@ -1,0 +1,27 @@
+"""What the configuration of every provider has in common."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from actors.providers.port import Limits
+from events.values import Value
+
+
+class Options(Value):
+    """Base of a provider's options, the `config` of its entry in the provider file.
+
+    `max_concurrency` bounds the calls that one model is working on at once, `tries` how often one
+    answer is asked for before it counts as failed.
+    """
+
+    # What was given may hold a key: errors name the option and never its value.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    max_concurrency: int = Field(default=64, ge=1, le=10_000)
+    tries: int = Field(default=3, ge=1, le=10)
+
+    @property
+    def limits(self) -> Limits:
+        """These bounds, in the form of the port."""
+        return Limits(self.max_concurrency, self.tries)
