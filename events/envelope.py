@@ -77,13 +77,18 @@ def now() -> datetime:
 def turn_after(open_turn: str | None, batch: Sequence[Event]) -> str | None:
     """The turn that is open after `batch`, given the one open before it."""
     for event in batch:
-        match event.data.type:
-            case "turn.started":
-                open_turn = event.turn
-            case "turn.completed" | "turn.failed":
-                open_turn = None
-            case "turn.cancelled" if event.turn == open_turn:
-                open_turn = None
-            case _:
-                pass
+        open_turn = open_after(open_turn, event.data.type, event.turn)
     return open_turn
+
+
+def open_after(open_turn: str | None, type_name: str, turn: str | None) -> str | None:
+    """The turn that is open after one event of that type and turn."""
+    match type_name:
+        case "turn.started":
+            return turn
+        case "turn.completed" | "turn.failed":
+            return None
+        case "turn.cancelled" if turn == open_turn:
+            return None
+        case _:
+            return open_turn

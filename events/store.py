@@ -1,4 +1,4 @@
-"""The port to the event store and to the blobs beside it. Every backend passes one contract suite."""
+"""The port to the event store and to the blobs beside it: one contract suite for all backends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from events.values import Blob
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first place of a stream where the log is not what was written, and what is wrong there."""
+    """The first place of a stream where the log is not what was written, and what is wrong."""
 
     stream: str
     position: int
@@ -58,7 +58,7 @@ class EventStore(Protocol):
         ...
 
     def verify(self, stream: str | None = None) -> AsyncIterator[Fault]:
-        """Check hash chain, positions and heads of one stream or all, and yield every first fault."""
+        """Check chain, positions and head of one stream or all; yield the first fault of each."""
         ...
 
     async def close(self) -> None:
@@ -75,4 +75,8 @@ class BlobStore(Protocol):
 
     def get(self, blob: Blob) -> bytes:
         """The content; raises `StoreError` where it is missing, `Tampered` where it was changed."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
         ...

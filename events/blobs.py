@@ -1,0 +1,113 @@
+"""Long content by its SHA-256, in a folder or in memory."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from events.errors import StoreError, Tampered
+from events.values import Blob
+
+TEXT = "text/plain; charset=utf-8"
+
+
+def checked(blob: Blob, content: bytes | None) -> bytes:
+    """`content` where it is what `blob` says, else the error that fits."""
+    if content is None:
+        raise StoreError(f"blob {blob.sha256} is not in the store")
+    if len(content) != blob.size or sha256(content).hexdigest() != blob.sha256:
+        raise Tampered(f"blob {blob.sha256}", 0, f"{len(content)} bytes that are not its content")
+    return content
+
+
+class FolderBlobs:
+    """Blobs as files of a folder, in 256 sub-folders by the first two digits of their name.
+
+    A file appears under its name whole and synced to disk, or not at all. A file that is damaged is
+    replaced when its content is put again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, content: bytes, media_type: str = TEXT) -> Blob:
+        blob = Blob.of(content, media_type)
+        path = self._path(blob)
+        try:
+            if not self._holds(path, content):
+                self._make(path.parent)
+                _write(path, content)
+            # Also where another process has just written it and not come to this yet.
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise StoreError(
+                f"blob {blob.sha256} could not be written: {error}", retryable=True
+            ) from error
+        return blob
+
+    def get(self, blob: Blob) -> bytes:
+        try:
+            return checked(blob, self._path(blob).read_bytes())
+        except FileNotFoundError:
+            return checked(blob, None)
+        except OSError as error:
+            raise StoreError(f"blob {blob.sha256} could not be read: {error}") from error
+
+    def close(self) -> None:
+        return
+
+    def _path(self, blob: Blob) -> Path:
+        return self._folder / blob.sha256[:2] / blob.sha256
+
+    def _holds(self, path: Path, content: bytes) -> bool:
+        try:
+            return path.stat().st_size == len(content) and path.read_bytes() == content
+        except FileNotFoundError:
+            return False
+
+    def _make(self, folder: Path) -> None:
+        missing = [folder, *folder.parents]
+        missing = missing[: next(i for i, one in enumerate(missing) if one.is_dir())]
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            _sync_folder(one.parent)
+
+
+class MemoryBlobs:
+    """Blobs in the memory of this process."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def put(self, content: bytes, media_type: str = TEXT) -> Blob:
+        blob = Blob.of(content, media_type)
+        self._contents[blob.sha256] = content
+        return blob
+
+    def get(self, blob: Blob) -> bytes:
+        return checked(blob, self._contents.get(blob.sha256))
+
+    def close(self) -> None:
+        return
+
+
+def _write(path: Path, content: bytes) -> None:
+    with NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).rename(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

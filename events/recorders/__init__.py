@@ -1,0 +1,1 @@
+"""Where stored events are kept: one recorder a database, all behind `events.recorders.port`."""

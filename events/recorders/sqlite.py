@@ -1,0 +1,226 @@
+"""Events in a SQLite file: WAL, every commit synced to disk, one writer process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from eventsourcing.persistence import PersistenceError, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+)
+
+from events.envelope import Head
+from events.errors import ConfigError
+from events.recorders.lock import WriterLock
+from events.recorders.port import PAGE, Advance, Row, Snapshot, paged, store_error
+
+SCHEMA = 1
+"""Version of the tables, kept in the file as `user_version`."""
+
+_COLUMNS = "rowid, originator_id, originator_version, topic, state"
+_HEADS = "SELECT stream, position, hash, open_turn FROM heads"
+
+
+class SQLiteRecorder(SQLiteApplicationRecorder):
+    """The library's recorder with a global id that is never used twice, and with heads.
+
+    Opening it as a writer creates the file and its tables and takes the writer lock;
+    `read_only` needs neither, and reads while a writer in another process writes.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        path = path.expanduser().resolve()
+        if read_only and not path.exists():
+            raise ConfigError(f"there is no event store at {path}: start a room there first")
+        self._lock: WriterLock | None = None
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(path.with_name(path.name + ".lock"))
+        try:
+            super().__init__(_Datastore(path, read_only=read_only))
+            self.insert_events_statement = (
+                f"INSERT INTO {self.events_table_name} "
+                "(originator_id, originator_version, topic, state) VALUES (?,?,?,?)"
+            )
+            self._prepare(path, read_only=read_only)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, path: Path, *, read_only: bool) -> None:
+        try:
+            with self.datastore.transaction(commit=not read_only) as cursor:
+                cursor.execute("PRAGMA user_version")
+                version = cursor.fetchone()[0]
+                if version == 0 and not read_only:
+                    self._create_table(cursor)
+                    version = SCHEMA
+        except PersistenceError as error:
+            raise store_error(error, f"opening the event store {path}") from error
+        if version != SCHEMA:
+            raise ConfigError(
+                f"{path} is not an event store that this release reads "
+                f"(its schema is {version}, not {SCHEMA})"
+            )
+
+    def construct_create_table_statements(self) -> list[str]:
+        # The library leaves the global id to the implicit rowid, which SQLite gives away again
+        # after the last row is deleted. Declared under its own name, the library's queries stay.
+        return [
+            f"CREATE TABLE {self.events_table_name} ("
+            "rowid INTEGER PRIMARY KEY AUTOINCREMENT, "
+            "originator_id TEXT NOT NULL, "
+            "originator_version INTEGER NOT NULL, "
+            "topic TEXT NOT NULL, "
+            "state BLOB NOT NULL, "
+            "UNIQUE (originator_id, originator_version))",
+            "CREATE TABLE heads ("
+            "stream TEXT PRIMARY KEY, "
+            "position INTEGER NOT NULL, "
+            "hash BLOB NOT NULL, "
+            "open_turn TEXT) WITHOUT ROWID",
+            f"PRAGMA user_version = {SCHEMA}",
+        ]
+
+    def _insert_events(
+        self,
+        c: SQLiteCursor,
+        stored_events: Sequence[StoredEvent],
+        *,
+        advances: Sequence[Advance] = (),
+        **_: Any,
+    ) -> None:
+        c.executemany(
+            self.insert_events_statement,
+            [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events],
+        )
+        c.executemany(
+            "INSERT INTO heads VALUES (?,?,?,?) ON CONFLICT (stream) DO UPDATE SET "
+            "position = excluded.position, hash = excluded.hash, open_turn = excluded.open_turn",
+            [(h.stream, h.position, h.hash, h.open_turn) for _, h in advances],
+        )
+
+    def insert(self, events: Sequence[StoredEvent], advances: Sequence[Advance]) -> frozenset[str]:
+        # The lock makes this the only writer, so the journal's heads are the file's: none refused.
+        self.insert_events(events, advances=advances)
+        return frozenset()
+
+    def rows(self, stream: str, after: int, limit: int | None) -> list[Row]:
+        with self.datastore.transaction(commit=False) as cursor:
+            return self._rows(cursor, stream, after, limit)
+
+    def _rows(self, cursor: SQLiteCursor, stream: str, after: int, limit: int | None) -> list[Row]:
+        return _select(
+            cursor,
+            f"SELECT {_COLUMNS} FROM {self.events_table_name} WHERE originator_id = ? "
+            "AND originator_version > ? ORDER BY originator_version LIMIT ?",
+            (stream, after, -1 if limit is None else limit),
+        )
+
+    def rows_of_all(self, after: int, limit: int) -> list[Row]:
+        with self.datastore.transaction(commit=False) as cursor:
+            return _select(
+                cursor,
+                f"SELECT {_COLUMNS} FROM {self.events_table_name} "
+                "WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                (after, limit),
+            )
+
+    def heads(self, streams: Sequence[str] | None = None) -> list[Head]:
+        with self.datastore.transaction(commit=False) as cursor:
+            return _heads(cursor, streams)
+
+    def last(self) -> int:
+        return self.max_notification_id() or 0
+
+    def streams(self) -> list[str]:
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                f"SELECT originator_id FROM {self.events_table_name} "
+                "UNION SELECT stream FROM heads ORDER BY 1"
+            )
+            return [name for (name,) in cursor.fetchall()]
+
+    @contextmanager
+    def snapshot(self, stream: str) -> Iterator[Snapshot]:
+        with self.datastore.transaction(commit=False) as cursor:
+            head = next(iter(_heads(cursor, [stream])), None)
+
+            def pages() -> Iterator[list[Row]]:
+                # By sequence within a position: a rebuilt table may hold one position twice.
+                cursor.execute(
+                    f"SELECT {_COLUMNS} FROM {self.events_table_name} "
+                    "WHERE originator_id = ? ORDER BY originator_version, rowid",
+                    (stream,),
+                )
+                while page := _fetch(cursor, PAGE):
+                    yield page
+
+            yield Snapshot(head, paged(pages()))
+
+    def reconnect(self) -> None:
+        # A connection whose transaction failed was closed with it (see `_Datastore`).
+        return
+
+    def close(self) -> None:
+        if hasattr(self, "datastore"):
+            self.datastore.close()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _select(cursor: SQLiteCursor, statement: str, params: tuple[object, ...]) -> list[Row]:
+    cursor.sqlite_cursor.row_factory = None  # plain tuples: the library's rows are slower
+    cursor.execute(statement, params)
+    return [Row._make(row) for row in cursor.fetchall()]
+
+
+def _heads(cursor: SQLiteCursor, streams: Sequence[str] | None) -> list[Head]:
+    if streams is None:
+        cursor.execute(f"{_HEADS} ORDER BY stream")
+    else:
+        # One parameter for any number of names.
+        cursor.execute(
+            f"{_HEADS} WHERE stream IN (SELECT value FROM json_each(?)) ORDER BY stream",
+            (json.dumps(streams),),
+        )
+    return [Head(*row) for row in cursor.fetchall()]
+
+
+def _fetch(cursor: SQLiteCursor, size: int) -> list[Row]:
+    return [Row._make(row) for row in cursor.sqlite_cursor.fetchmany(size)]
+
+
+class _Datastore(SQLiteDatastore):
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        mode = "ro" if read_only else "rwc"
+        super().__init__(f"file:{quote(str(path))}?mode={mode}", originator_id_type="text")
+        self.pool.close()
+        self.pool = _Pool(db_name=self.pool.db_name)
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        with self.get_connection(commit=commit) as connection:
+            try:
+                with connection.transaction(commit=commit) as cursor:
+                    yield cursor
+            except BaseException:
+                # After a failed COMMIT the transaction would still be open on it.
+                connection.close()
+                raise
+
+
+class _Pool(SQLiteConnectionPool):
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()
+        connection.cursor().execute("PRAGMA synchronous=FULL")
+        return connection
