@@ -38,6 +38,11 @@ def outcomes(part: int | str) -> str:
     return f"room.router.{part}.outcome"
 
 
+def ping(part: int | str) -> str:
+    """Requests to the owner of a partition: whether it is there."""
+    return f"room.router.{part}.ping"
+
+
 def model(provider: str, name: str) -> str:
     """Where a configured model takes calls; its replicas share one queue group."""
     return f"room.model.{token(provider)}.{token(name)}"

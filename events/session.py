@@ -147,6 +147,7 @@ class Session:
         self.stream = stream
         self.position = 0
         self.config: SessionConfig | None = None
+        self.first_config: SessionConfig | None = None
         self.status: Literal["none", "active", "paused", "closed"] = "none"
         self.turns: dict[str, Turn] = {}
         self.open: Turn | None = None
@@ -169,7 +170,8 @@ class Session:
     # Folds of single events; their names say which.
 
     def _created(self, event: Event, data: SessionCreated) -> None:
-        self.config, self.status, self.created_by = data.config, "active", event.by
+        self.config = self.first_config = data.config
+        self.status, self.created_by = "active", event.by
 
     def _reconfigured(self, event: Event, data: SessionReconfigured) -> None:
         self.config = data.config

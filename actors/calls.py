@@ -1,0 +1,146 @@
+"""Calls in flight: sent to the models' actors, listened for, and given up when nothing is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from actors import subjects
+from actors.bus import Bus, Msg
+from actors.messages import Ask, Heartbeat
+from events.errors import ControlRoomError
+
+_log = logging.getLogger(__name__)
+
+Key = tuple[str, str, str]
+"""Session, turn, step."""
+
+HEARTBEAT = 1.0
+"""Seconds between two heartbeats of a model's actor."""
+SILENCE = 3
+"""So many heartbeats missed: nobody works on the call."""
+
+Ensure = Callable[[str, str], Awaitable[None]]
+"""Returns when an actor of that provider and model listens; raises where it cannot."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call and when something was last heard of it (time of the event loop)."""
+
+    provider: str
+    model: str
+    attempt: int
+    heard: float
+
+
+class Calls:
+    """The calls of one router.
+
+    `silent(key, attempt)` is called once for each call of which nothing was heard for `SILENCE`
+    heartbeats while the router's own connection stood; `unservable(key, attempt, error)` where no
+    actor could be had for its model.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        ensure: Ensure,
+        *,
+        silent: Callable[[Key, int], None],
+        unservable: Callable[[Key, int, ControlRoomError], None],
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self._bus = bus
+        self._ensure = ensure
+        self._silent = silent
+        self._unservable = unservable
+        self._heartbeat = heartbeat
+        self._calls: dict[Key, Call] = {}
+        self._known: set[tuple[str, str]] = set()
+        self._sends: set[asyncio.Task[None]] = set()
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen for heartbeats."""
+        await self._bus.subscribe("room.call.>", self._heard)
+        self._ticker = asyncio.create_task(self._tick(), name="silent-calls")
+
+    async def stop(self) -> None:
+        """Stop listening; calls go on without us."""
+        tasks = [*self._sends, *([self._ticker] if self._ticker else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def listen(self, key: Key, provider: str, model: str, attempt: int) -> None:
+        """Watch a call that somebody may be working on already."""
+        now = asyncio.get_running_loop().time()
+        self._calls[key] = Call(provider, model, attempt, now)
+
+    async def send(self, ask: Ask) -> None:
+        """Ask the model's actor, starting one first where none is known to listen."""
+        key = (ask.session, ask.turn, ask.step)
+        self.listen(key, ask.provider, ask.model, ask.attempt)
+        if (ask.provider, ask.model) in self._known:
+            await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
+            return
+        task = asyncio.create_task(self._ensure_and_send(key, ask), name=repr(key))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def cancel(self, key: Key) -> None:
+        """Tell the model's actor that the call is not wanted any more."""
+        self._calls.pop(key, None)
+        await self._bus.publish(subjects.cancel(*key), b"{}")
+
+    def done(self, key: Key) -> None:
+        """The call has its outcome."""
+        self._calls.pop(key, None)
+
+    def forget(self, session: str) -> None:
+        """Watch no call of that session any more."""
+        for key in [key for key in self._calls if key[0] == session]:
+            del self._calls[key]
+
+    async def _ensure_and_send(self, key: Key, ask: Ask) -> None:
+        try:
+            await self._ensure(ask.provider, ask.model)
+        except ControlRoomError as error:
+            call = self._calls.get(key)
+            if call is not None and call.attempt == ask.attempt:
+                self._unservable(key, ask.attempt, error)
+            return
+        self._known.add((ask.provider, ask.model))
+        if (call := self._calls.get(key)) is not None:
+            call.heard = asyncio.get_running_loop().time()
+            await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
+
+    def _heard(self, msg: Msg) -> None:
+        parts = msg.subject.split(".")
+        if len(parts) != 5:
+            return
+        call = self._calls.get((parts[2], parts[3], parts[4]))
+        if call is not None and Heartbeat.model_validate_json(msg.data).attempt == call.attempt:
+            call.heard = asyncio.get_running_loop().time()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._heartbeat / 2)
+            since = self._bus.connected_since
+            if since is None:
+                continue  # our own silence is not the models'
+            limit = loop.time() - SILENCE * self._heartbeat
+            late = [key for key, call in self._calls.items() if max(call.heard, since) < limit]
+            for key in late:
+                call = self._calls[key]
+                call.heard = loop.time()
+                if not self._ensuring(key):
+                    self._known.discard((call.provider, call.model))
+                    self._silent(key, call.attempt)
+
+    def _ensuring(self, key: Key) -> bool:
+        return any(task.get_name() == repr(key) for task in self._sends)

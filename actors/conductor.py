@@ -1,0 +1,328 @@
+"""One live session: takes inputs one at a time, commits what follows, then lets it happen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import orjson
+
+from actors import subjects
+from actors.bus import Bus
+from actors.calls import Calls
+from actors.deciding import Decision, Ground, next_turn
+from actors.messages import Ask, WireMessage
+from actors.routing import context
+from actors.routing.batch import Given
+from actors.routing.machine import Scripts, SessionMachine
+from events.config import SessionConfig
+from events.envelope import Event, now
+from events.errors import Conflict, ControlRoomError, ReplayDiverged, StoreError
+from events.session import Session
+from events.store import BlobStore, EventStore
+from events.types import (
+    ChanceDrawn,
+    ModelAnswered,
+    ModelAsked,
+    ModelCancelled,
+    ModelFailed,
+    ModelReasked,
+    TimerFired,
+    TurnCancelled,
+)
+from events.values import SPILL, Blob
+
+_log = logging.getLogger(__name__)
+
+CONFLICTS = 5
+"""How often a decision is made again after another writer was faster."""
+WIRE_LIMIT = 256 * 1024
+"""Bytes of messages that an `Ask` carries itself; more go as a blob."""
+
+Decide = Callable[[Session], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all sessions of a router share."""
+
+    bus: Bus
+    store: EventStore
+    blobs: BlobStore
+    calls: Calls
+    load: context.Load
+    scripts: Scripts
+    ground: Callable[[SessionConfig, bool], Ground]
+
+
+@dataclass(slots=True)
+class _Job:
+    decide: Decide
+    answer: asyncio.Future[tuple[Decision, int]] | None
+
+
+class Conductor:
+    """Serialises everything that happens to one session.
+
+    One append is in flight at a time; a step is sent only after the commit that holds it. Where an
+    append fails, what is in memory is dropped and folded again from the log.
+    """
+
+    def __init__(self, stream: str, around: Surroundings) -> None:
+        self.stream = stream
+        self._around = around
+        self._machine: SessionMachine | None = None
+        self._jobs: deque[_Job] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is going on, so that the session can be dropped from memory."""
+        open_turn = self._machine is not None and self._machine.session.open is not None
+        return not self._jobs and self._worker is None and not open_turn
+
+    async def submit(self, decide: Decide) -> tuple[Decision, int]:
+        """Decide in turn and commit; returns the decision and the position it led to.
+
+        Raises what `decide` raises, and `StoreError` where the commit was not possible.
+        """
+        answer: asyncio.Future[tuple[Decision, int]] = asyncio.get_running_loop().create_future()
+        self._push(_Job(decide, answer))
+        return await answer
+
+    def tell(self, decide: Decide) -> None:
+        """As `submit`, without waiting for what comes of it."""
+        self._push(_Job(decide, None))
+
+    def wake(self) -> None:
+        """Load the session, so that an open or queued turn goes on."""
+        self.tell(lambda _: Decision())
+
+    async def stop(self) -> None:
+        """Drop the session from memory; what was not committed did not happen."""
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        for job in self._jobs:
+            if job.answer is not None:
+                job.answer.cancel()
+
+    # --- one input at a time ---------------------------------------------------------------------
+
+    def _push(self, job: _Job) -> None:
+        self._jobs.append(job)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name=f"session-{self.stream}")
+
+    async def _work(self) -> None:
+        try:
+            while self._jobs:
+                job = self._jobs.popleft()
+                try:
+                    result = await self._carry_out(job.decide)
+                except Exception as error:
+                    self._report(job, error)
+                else:
+                    if job.answer is not None and not job.answer.done():
+                        job.answer.set_result(result)
+        finally:
+            self._worker = None
+
+    def _report(self, job: _Job, error: Exception) -> None:
+        if job.answer is not None and not job.answer.done():
+            job.answer.set_exception(error)
+        elif isinstance(error, ControlRoomError):
+            _log.warning("session %s: %s", self.stream, error)
+        else:
+            _log.error("session %s", self.stream, exc_info=error)
+
+    async def _carry_out(self, decide: Decide) -> tuple[Decision, int]:
+        for _ in range(CONFLICTS):
+            machine = self._machine or await self._restore()
+            decision = decide(machine.session)
+            if not decision.givens:
+                return decision, decision.position or machine.session.position
+            try:
+                events = await self._commit(machine, decision.givens)
+            except Conflict:
+                continue
+            own = events[-1]
+            for event in events:
+                if event.command is not None:
+                    own = event
+            await self._let_happen(machine, events)
+            return decision, own.position
+        raise StoreError(f"session {self.stream!r} has another writer", retryable=True)
+
+    async def _commit(self, machine: SessionMachine, givens: Sequence[Given]) -> list[Event]:
+        """Append what follows from `givens`, all or nothing; on failure forget the machine."""
+        after = machine.session.position
+        try:
+            at = now()
+            events = [event for given in givens for event in machine.advance(given, at)]
+            for content in machine.texts.made.values():
+                await asyncio.to_thread(self._around.blobs.put, content)
+            machine.texts.made.clear()
+            await self._around.store.append(self.stream, after, events)
+        except BaseException:
+            self._forget()
+            raise
+        return events
+
+    def _forget(self) -> None:
+        self._machine = None
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    async def _restore(self) -> SessionMachine:
+        """The machine as the log has it; calls that may still be under way are listened for."""
+        recorded = await self._around.store.read(self.stream)
+        machine = SessionMachine(self.stream, self._around.load, self._around.scripts)
+        try:
+            machine.restore(recorded)
+        except ReplayDiverged as error:
+            _log.error("session %s: its router does not repeat itself: %s", self.stream, error)
+            machine = SessionMachine(self.stream, self._around.load, self._around.scripts)
+            for event in recorded:
+                machine.session.apply(event)
+            self._give_up(machine, error)
+        self._machine = machine
+        turn = machine.session.open
+        for key in machine.waiting if turn else ():
+            step = turn.steps.get(key) if turn else None
+            if turn and step and step.asked:
+                self._around.calls.listen(
+                    (self.stream, turn.id, key), step.asked.provider, step.asked.model, step.attempt
+                )
+        self._wind_timers(machine)
+        self._look_ahead(machine)
+        return machine
+
+    def _give_up(self, machine: SessionMachine, error: ReplayDiverged) -> None:
+        turn = machine.session.open
+        if turn is not None:
+            given = Given(
+                TurnCancelled(reason=f"the turn could not be continued: {error}"[:4000]),
+                by="router",
+                turn=turn.id,
+            )
+            self.tell(lambda session: Decision((given,)) if session.open else Decision())
+
+    # --- after the commit ------------------------------------------------------------------------
+
+    async def _let_happen(self, machine: SessionMachine, events: Sequence[Event]) -> None:
+        """What follows from a commit; after a fault the rest is done from the log afresh."""
+        try:
+            await self._go_on(machine, events)
+        except Exception:
+            _log.exception("session %s: its steps could not be sent", self.stream)
+            self._forget()
+            self.wake()
+
+    async def _go_on(self, machine: SessionMachine, events: Sequence[Event]) -> None:
+        """Announce the commit and send what it holds."""
+        notice = orjson.dumps({"stream": self.stream, "position": events[-1].position})
+        await self._around.bus.publish(subjects.committed(self.stream), notice)
+        for event in events:
+            key = (self.stream, event.turn or "", event.step or "")
+            match event.data:
+                case ModelAsked() | ModelReasked():
+                    await self._send(machine, event)
+                case ModelAnswered() | ModelFailed():
+                    self._around.calls.done(key)
+                    if event.data.attempt > 1:
+                        await self._around.calls.cancel(key)
+                case ModelCancelled():
+                    await self._around.calls.cancel(key)
+                case _:
+                    pass
+        self._wind_timers(machine)
+        self._look_ahead(machine)
+
+    async def _send(self, machine: SessionMachine, event: Event) -> None:
+        turn = machine.session.open
+        if turn is None or event.step is None or event.step not in machine.waiting:
+            return  # cancelled in the same batch
+        assert turn.config
+        asked, pairs = machine.request(event.step)
+        participant = turn.config.participant(asked.participant)
+        messages: tuple[WireMessage, ...] | Blob
+        messages = tuple(WireMessage(role=role, content=text) for role, text in pairs)
+        if sum(len(text) for _, text in pairs) > SPILL:
+            content = orjson.dumps([{"role": role, "content": text} for role, text in pairs])
+            if len(content) > WIRE_LIMIT:
+                messages = await asyncio.to_thread(
+                    self._around.blobs.put, content, "application/json"
+                )
+        ask = Ask.model_construct(
+            session=self.stream,
+            turn=turn.id,
+            step=event.step,
+            attempt=turn.steps[event.step].attempt,
+            reply=subjects.outcomes(subjects.partition(self.stream)),
+            model=asked.model,
+            provider=asked.provider,
+            role=participant.role if participant else None,
+            purpose=asked.purpose,
+            messages=messages,
+            parameters=asked.parameters,
+            chat_template=participant.chat_template if participant else None,
+        )
+        await self._around.calls.send(ask)
+
+    def _wind_timers(self, machine: SessionMachine) -> None:
+        """Let exactly the timers of the log run, and none while the session is paused."""
+        session = machine.session
+        turn = session.open if session.status == "active" else None
+        running = {(turn.id, key): timer for key, timer in turn.timers.items()} if turn else {}
+        for name in [name for name in self._timers if name not in running]:
+            self._timers.pop(name).cancel()
+        loop = asyncio.get_running_loop()
+        for name, timer in running.items():
+            if name not in self._timers:
+                left = timer.remaining(now())
+                self._timers[name] = loop.call_later(left, self._fire, *name)
+
+    def _fire(self, turn: str, key: str) -> None:
+        self._timers.pop((turn, key), None)
+        given = Given(TimerFired(), by="clock", turn=turn, step=key)
+
+        def decide(session: Session) -> Decision:
+            running = session.open if session.status == "active" else None
+            due = running is not None and running.id == turn and key in running.timers
+            return Decision((given,)) if due else Decision()
+
+        self.tell(decide)
+
+    def _look_ahead(self, machine: SessionMachine) -> None:
+        """Draw chance that is waited for, and start the next turn where none is open."""
+        turn = machine.session.open
+        for key in machine.draws if turn else ():
+            assert turn
+            given = Given(
+                ChanceDrawn(value=secrets.randbelow(2**53)), by="chance", turn=turn.id, step=key
+            )
+            self.tell(partial(_draw, given=given))
+        if turn is None and machine.session.queue and machine.session.status == "active":
+            self.tell(self._start_next)
+
+    def _start_next(self, session: Session) -> Decision:
+        given = next_turn(session, self._around.ground)
+        return Decision((given,)) if given else Decision()
+
+
+def _draw(session: Session, given: Given) -> Decision:
+    """Draw once: not where the turn is over, or where the log has the draw already."""
+    turn = session.open
+    if turn is None or turn.id != given.turn or given.step in turn.steps:
+        return Decision()
+    return Decision((given,))

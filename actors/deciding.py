@@ -1,0 +1,262 @@
+"""From a command to the inputs that it becomes: pure decisions on a session's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from actors.messages import (
+    AnyCommand,
+    CancelTurn,
+    Close,
+    CreateSession,
+    Pause,
+    PostTurn,
+    Reconfigure,
+    Resume,
+    RetryTurn,
+)
+from actors.routing.batch import Given
+from events.config import SessionConfig
+from events.errors import ConfigError, Refused
+from events.session import Session, TurnStatus
+from events.types import (
+    Input,
+    Retry,
+    SessionClosed,
+    SessionCreated,
+    SessionPaused,
+    SessionReconfigured,
+    SessionResumed,
+    TurnCancelled,
+    TurnQueued,
+    TurnStarted,
+)
+from events.values import Blob, Message, Semantics
+
+
+class NotFound(ConfigError):
+    """The session or the turn does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a new turn stands on: its facts, and the versions that decide it."""
+
+    facts: Blob
+    semantics: Semantics
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The inputs to record (none where the command changes nothing), and what is answered.
+
+    `position` is set where the answer is an event of the past.
+    """
+
+    givens: tuple[Given, ...] = ()
+    turn: str | None = None
+    state: TurnStatus | None = None
+    position: int | None = None
+
+
+def decide(
+    session: Session,
+    command: AnyCommand,
+    *,
+    ground: Callable[[SessionConfig, bool], Ground],
+    check: Callable[[SessionConfig], None],
+) -> Decision:
+    """What `command` does to `session`.
+
+    `check` raises `ConfigError` for a configuration that cannot run here; `ground` gives what a
+    turn under a configuration stands on (its second argument: whether the turn is a retry).
+    Raises `NotFound` for what does not exist, `Refused` for what is not possible now, and other
+    `ConfigError`s for what can never be.
+    """
+    if (repeated := _repeated(session, command)) is not None:
+        return repeated
+    if isinstance(command, CreateSession):
+        return _create(session, command, check)
+    config = session.config
+    if config is None:
+        raise NotFound(f"there is no session {session.stream!r}: create it first")
+    if session.status == "closed" and not isinstance(command, Close):
+        raise Refused(f"session {session.stream!r} is closed: create another one")
+    match command:
+        case PostTurn():
+            return _post(session, config, command, ground)
+        case RetryTurn():
+            return _retry(session, config, command, ground)
+        case CancelTurn():
+            return _cancel(session, command)
+        case Reconfigure():
+            return _reconfigure(config, command, check)
+        case _:
+            return _change_status(session, command)
+
+
+def next_turn(session: Session, ground: Callable[[SessionConfig, bool], Ground]) -> Given | None:
+    """The input that starts the turn at the head of the queue, where one may start now."""
+    if session.open is not None or not session.queue or session.status != "active":
+        return None
+    assert session.config
+    turn = session.turns[session.queue[0]]
+    basis = ground(session.config, False)
+    started = TurnStarted(facts=basis.facts, semantics=basis.semantics)
+    return Given(started, by="router", turn=turn.id, cause=turn.queued_at)
+
+
+def _one(command: AnyCommand, data: Input) -> Decision:
+    return Decision((Given(data, command.by, command.id),))
+
+
+def _repeated(session: Session, command: AnyCommand) -> Decision | None:
+    done = session.commands.get(command.id)
+    if done is None:
+        return None
+    if isinstance(command, PostTurn) and _posted(done.payload) != command.message:
+        raise ConfigError(
+            f"Idempotency-Key {command.id!r} was used for another message of this session: "
+            "use a new key for a new message"
+        )
+    state = session.turns[done.turn].status if done.turn else None
+    return Decision(turn=done.turn, state=state, position=done.position)
+
+
+def _posted(payload: object) -> Message | None:
+    return payload.message if isinstance(payload, TurnStarted | TurnQueued) else None
+
+
+def _create(
+    session: Session, command: CreateSession, check: Callable[[SessionConfig], None]
+) -> Decision:
+    assert isinstance(command.config, SessionConfig)
+    if session.config is None:
+        check(command.config)
+        return _one(command, SessionCreated(config=command.config))
+    if session.first_config == command.config:
+        return Decision(position=1)
+    raise Refused(
+        f"there is a session {session.stream!r} with another configuration: change that one with "
+        "PATCH, or choose another session_id"
+    )
+
+
+def _reconfigure(
+    config: SessionConfig, command: Reconfigure, check: Callable[[SessionConfig], None]
+) -> Decision:
+    changed = _changed(config, command)
+    if changed == config:
+        return Decision()
+    check(changed)
+    return _one(command, SessionReconfigured(config=changed))
+
+
+def _changed(config: SessionConfig, command: Reconfigure) -> SessionConfig:
+    if command.changes.get("session_id", config.session_id) != config.session_id:
+        raise ConfigError("'session_id' cannot be changed: create another session")
+    try:
+        return SessionConfig.model_validate(config.model_dump(mode="json") | command.changes)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error in one line that names every field concerned."""
+    parts = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"])
+        what = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            what = "unknown key: remove it or correct its name"
+        parts.append(f"{where}: {what}" if where else what)
+    return "; ".join(parts[:20])
+
+
+def _post(
+    session: Session,
+    config: SessionConfig,
+    command: PostTurn,
+    ground: Callable[[SessionConfig, bool], Ground],
+) -> Decision:
+    turn = f"t{session.turn_count + 1}"
+    if session.open is None and not session.queue and session.status == "active":
+        basis = ground(config, False)
+        started = TurnStarted(message=command.message, facts=basis.facts, semantics=basis.semantics)
+        given = Given(started, command.by, command.id, turn)
+        return Decision((given,), turn, "open")
+    if not command.queue:
+        what = "paused" if session.open is None else "busy with a turn"
+        raise Refused(f"session {session.stream!r} is {what}: post again later, or let it queue")
+    if len(session.queue) >= config.queue:
+        raise Refused(
+            f"{len(session.queue)} messages wait in session {session.stream!r} already: wait for "
+            "them, cancel one, or raise 'queue'"
+        )
+    given = Given(TurnQueued(message=command.message), command.by, command.id, turn)
+    return Decision((given,), turn, "queued")
+
+
+def _retry(
+    session: Session,
+    config: SessionConfig,
+    command: RetryTurn,
+    ground: Callable[[SessionConfig, bool], Ground],
+) -> Decision:
+    retry = command.retry
+    turn = session.turns.get(retry.turn)
+    if turn is None:
+        raise NotFound(f"session {session.stream!r} has no turn {retry.turn!r}")
+    if config.participant(retry.participant) is None:
+        names = ", ".join(model.id for model in config.models)
+        raise ConfigError(f"{retry.participant!r} is not a participant: there are {names}")
+    if turn.last_ask(retry.participant) is None:
+        raise Refused(f"{retry.participant!r} was not asked for an answer in turn {retry.turn!r}")
+    if session.open is not None or session.queue or session.status != "active":
+        raise Refused(
+            f"session {session.stream!r} is busy or paused: retry when its turns have ended"
+        )
+    basis = ground(config, True)
+    started = TurnStarted(
+        retry=Retry(turn=turn.id, participant=retry.participant),
+        facts=basis.facts,
+        semantics=basis.semantics,
+    )
+    id = f"t{session.turn_count + 1}"
+    return Decision((Given(started, command.by, command.id, id),), id, "open")
+
+
+def _cancel(session: Session, command: CancelTurn) -> Decision:
+    turn = session.turns.get(command.turn)
+    if turn is None:
+        raise NotFound(f"session {session.stream!r} has no turn {command.turn!r}")
+    if turn.status == "cancelled":
+        return Decision(turn=turn.id, state="cancelled", position=turn.ended_at)
+    if turn.status in ("completed", "failed"):
+        raise Refused(f"turn {turn.id!r} has {turn.status} already")
+    given = Given(TurnCancelled(reason=command.reason), command.by, command.id, turn.id)
+    return Decision((given,), turn.id, "cancelled")
+
+
+def _change_status(session: Session, command: Pause | Resume | Close) -> Decision:
+    match command, session.status:
+        case (Pause(), "paused") | (Resume(), "active") | (Close(), "closed"):
+            return Decision()
+        case Pause(), _:
+            return _one(command, SessionPaused())
+        case Resume(), _:
+            return _one(command, SessionResumed())
+        case _:
+            return _close(session, command)
+
+
+def _close(session: Session, command: Close) -> Decision:
+    open_turns = [session.open.id] if session.open else []
+    cancelled = tuple(
+        Given(TurnCancelled(reason="the session was closed"), command.by, turn=turn)
+        for turn in [*open_turns, *session.queue]
+    )
+    return Decision((*cancelled, Given(SessionClosed(), command.by, command.id)))

@@ -1,0 +1,97 @@
+"""From a call's outcome, silence or failure to the input that it becomes: pure decisions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from actors.deciding import Decision
+from actors.messages import Outcome
+from actors.routing.batch import Given
+from events.errors import ControlRoomError, ProviderUnavailable
+from events.session import Session, Step
+from events.types import ModelAnswered, ModelDiscarded, ModelFailed, ModelReasked
+
+REASKS = 3
+"""How often a call is sent again when nothing is heard of it."""
+
+
+def receive(session: Session, outcome: Outcome) -> Decision:
+    """What an outcome becomes: counted (state `open`), or discarded with what it had cost."""
+    turn = session.turns.get(outcome.turn)
+    step = turn.steps.get(outcome.step) if turn else None
+    if turn is None or step is None or step.asked is None:
+        return Decision()
+    counted = outcome.answered or outcome.failed
+    if counted is not None and session.open is turn and step.outcome is None:
+        return Decision((_given(session, outcome, counted, step),), turn.id, "open")
+    if counted is not None and step.outcome == counted:
+        return Decision(turn=turn.id, state="open")
+    if (turn.id, step.key, outcome.attempt) in session.discarded:
+        return Decision()
+    return Decision((_given(session, outcome, _discarded(outcome, step), step),))
+
+
+def _given(
+    session: Session,
+    outcome: Outcome,
+    data: ModelAnswered | ModelFailed | ModelDiscarded,
+    step: Step,
+) -> Given:
+    assert step.asked
+    by = f"model:{step.asked.provider}/{step.asked.model}"
+    return Given(data, by, turn=outcome.turn, step=step.key, cause=step.position)
+
+
+def _discarded(outcome: Outcome, step: Step) -> ModelDiscarded:
+    if outcome.discarded is not None:
+        return outcome.discarded
+    duplicate = isinstance(step.outcome, ModelAnswered | ModelFailed)
+    reason: Literal["duplicate", "cancelled"] = "duplicate" if duplicate else "cancelled"
+    paid = outcome.answered or outcome.failed
+    return ModelDiscarded(
+        attempt=outcome.attempt,
+        reason=reason,
+        partial=paid.text if isinstance(paid, ModelAnswered) else paid.partial if paid else None,
+        usage=paid.usage if paid else None,
+        cost=paid.cost if paid else None,
+    )
+
+
+def reask(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
+    """Nothing was heard of the call: ask again, or give up after `REASKS` times."""
+    step = _waiting(session, key, attempt)
+    if step is None:
+        return Decision()
+    if attempt > REASKS:
+        silent = ProviderUnavailable(
+            f"nothing was heard of the model in {attempt} tries: see the room's log"
+        )
+        return fail(session, key=key, attempt=attempt, error=silent)
+    data = ModelReasked(attempt=attempt + 1, reason="nothing was heard of the call")
+    return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
+
+
+def fail(
+    session: Session, *, key: tuple[str, str, str], attempt: int, error: ControlRoomError
+) -> Decision:
+    """The call cannot be had at all."""
+    step = _waiting(session, key, attempt)
+    if step is None:
+        return Decision()
+    data = ModelFailed(
+        attempt=attempt,
+        error=type(error).__name__,
+        message=error.message,
+        retryable=error.retryable,
+        tries=attempt,
+    )
+    return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
+
+
+def _waiting(session: Session, key: tuple[str, str, str], attempt: int) -> Step | None:
+    """The step, where the open turn still waits for that attempt."""
+    turn = session.open
+    if turn is None or turn.id != key[1]:
+        return None
+    step = turn.steps.get(key[2])
+    return step if step and step.outcome is None and step.attempt == attempt else None

@@ -1,0 +1,205 @@
+"""The router: the one writer of its partitions. Commands and outcomes come in, commits go out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from actors import scripts, subjects
+from actors.bus import Bus, Msg
+from actors.calls import HEARTBEAT, Calls, Ensure, Key
+from actors.conductor import Conductor, Surroundings
+from actors.deciding import NotFound, decide, explain
+from actors.grounds import Grounds
+from actors.messages import (
+    COMMAND,
+    Accepted,
+    AnyCommand,
+    CreateSession,
+    Outcome,
+    Problem,
+    Receipt,
+    Reply,
+)
+from actors.receiving import fail, reask, receive
+from events.config import SessionConfig
+from events.errors import ConfigError, ControlRoomError, Refused, StoreError
+from events.store import BlobStore, EventStore
+from events.values import Blob
+
+_log = logging.getLogger(__name__)
+
+KEPT = 1000
+"""Sessions kept in memory when nothing goes on in them."""
+
+
+class RouterActor:
+    """Owns some partitions: decides every command of their sessions, and alone appends to them.
+
+    An answer to a command means that it is committed. An outcome is committed once; its repetitions
+    are told so. After a start, every turn that the log has open goes on.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: EventStore,
+        blobs: BlobStore,
+        *,
+        grounds: Grounds,
+        ensure: Ensure,
+        partitions: Iterable[int] = range(subjects.PARTITIONS),
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._blobs = blobs
+        self._grounds = grounds
+        self._partitions = frozenset(partitions)
+        self._calls = Calls(
+            bus, ensure, silent=self._silent, unservable=self._unservable, heartbeat=heartbeat
+        )
+        self._around = Surroundings(
+            bus=bus,
+            store=store,
+            blobs=blobs,
+            calls=self._calls,
+            load=self._load,
+            scripts=lambda blob, entry: scripts.load(blobs.get(blob), entry),
+            ground=grounds.ground,
+        )
+        self._conductors: OrderedDict[str, Conductor] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Go on with every open turn, then take commands and outcomes."""
+        await self._calls.start()
+        for head in await self._store.heads():
+            if self._owns(head.stream) and head.open_turn is not None:
+                self._conductor(head.stream).wake()
+        everything = len(self._partitions) == subjects.PARTITIONS
+        for part in ["*"] if everything else sorted(self._partitions):
+            await self._bus.subscribe(subjects.commands(part), self._spawn(self._command))
+            await self._bus.subscribe(subjects.outcomes(part), self._spawn(self._outcome))
+            await self._bus.subscribe(subjects.ping(part), self._spawn(self._pong))
+
+    async def stop(self) -> None:
+        """Stop; turns that are open go on with the next start."""
+        await self._calls.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for conductor in self._conductors.values():
+            await conductor.stop()
+
+    async def health(self) -> dict[str, Any]:
+        """What the supervisor asks for."""
+        return {"connected": self._bus.connected, "sessions": len(self._conductors)}
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def _owns(self, stream: str) -> bool:
+        return subjects.partition(stream) in self._partitions
+
+    def _conductor(self, stream: str) -> Conductor:
+        conductor = self._conductors.get(stream)
+        if conductor is None:
+            conductor = self._conductors[stream] = Conductor(stream, self._around)
+            self._evict()
+        self._conductors.move_to_end(stream)
+        return conductor
+
+    def _evict(self) -> None:
+        if len(self._conductors) > KEPT:
+            idle = [name for name, one in self._conductors.items() if one.idle]
+            for name in idle[: len(self._conductors) - KEPT]:
+                del self._conductors[name]
+
+    def _load(self, blob: Blob) -> str:
+        return self._blobs.get(blob).decode("utf-8", "surrogatepass")
+
+    def _spawn(self, handle: Callable[[Msg], Coroutine[Any, Any, None]]) -> Callable[[Msg], None]:
+        def start(msg: Msg) -> None:
+            task = asyncio.create_task(handle(msg))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return start
+
+    # --- commands --------------------------------------------------------------------------------
+
+    async def _pong(self, msg: Msg) -> None:
+        await msg.respond(b"{}")
+
+    async def _command(self, msg: Msg) -> None:
+        try:
+            reply = Reply(accepted=await self._carry_out(COMMAND.validate_json(msg.data)))
+        except ValidationError as error:
+            reply = Reply(problem=Problem(status=422, error="ConfigError", message=explain(error)))
+        except ControlRoomError as error:
+            reply = Reply(problem=problem(error))
+        except Exception:
+            _log.exception("a command failed")
+            message = "the room could not carry this out: see its log"
+            reply = Reply(problem=Problem(status=500, error="InternalError", message=message))
+        await msg.respond(reply)
+
+    async def _carry_out(self, command: AnyCommand) -> Accepted:
+        if isinstance(command, CreateSession) and isinstance(command.config, Blob):
+            text = self._load(command.config)
+            config = SessionConfig.model_validate_json(text)
+            command = command.model_copy(update={"config": config})
+        decision, position = await self._conductor(command.session).submit(
+            partial(decide, command=command, ground=self._grounds.ground, check=self._grounds.check)
+        )
+        return Accepted(
+            session=command.session,
+            position=position,
+            turn=decision.turn,
+            state=decision.state,
+            repeated=not decision.givens,
+        )
+
+    # --- outcomes --------------------------------------------------------------------------------
+
+    async def _outcome(self, msg: Msg) -> None:
+        try:
+            outcome = Outcome.model_validate_json(msg.data)
+        except ValidationError as error:
+            _log.error("an outcome on %s cannot be read: %s", msg.subject, explain(error))
+            return
+        try:
+            decision, _ = await self._conductor(outcome.session).submit(
+                partial(receive, outcome=outcome)
+            )
+        except StoreError as error:
+            _log.warning("an outcome of %s was not committed: %s", outcome.session, error)
+            return  # no receipt: the model's actor sends it again
+        counted = decision.state == "open"
+        await msg.respond(Receipt(status="committed" if counted else "discarded"))
+
+    def _silent(self, key: Key, attempt: int) -> None:
+        self._conductor(key[0]).tell(partial(reask, key=key, attempt=attempt))
+
+    def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:
+        self._conductor(key[0]).tell(partial(fail, key=key, attempt=attempt, error=error))
+
+
+def problem(error: ControlRoomError) -> Problem:
+    """An error as the API reports it."""
+    match error:
+        case NotFound():
+            status = 404
+        case Refused():
+            status = 409
+        case ConfigError():
+            status = 422
+        case _:
+            status = 503 if error.retryable else 500
+    return Problem(status=status, error=type(error).__name__, message=error.message)
