@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -99,7 +99,7 @@ class Provider(Protocol):
         """What is configured for each model of this provider."""
         ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Finished]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
         """Ask, and yield the answer's pieces as they come, then one `Finished`.
 
         A stream that ends before its finish raises `BadResponse`.

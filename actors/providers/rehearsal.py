@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -86,7 +86,7 @@ class RehearsalProvider:
     def limits(self) -> Limits:
         return self._options.limits
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Finished]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
         temper = TEMPERS.get(request.model)
         if temper is None:
             raise ModelNotFound(

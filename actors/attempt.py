@@ -1,0 +1,239 @@
+"""One attempt at one step: the provider asked, again where that helps, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from actors.answer import Answer
+from actors.deltas import DeltaStream
+from actors.messages import Ask, WireMessage
+from actors.providers.port import ChatMessage, ChatRequest, Finished, Limits, Provider
+from events.errors import BadResponse, ControlRoomError, ProviderError, RateLimited
+from events.store import BlobStore
+from events.types import ModelAnswered, ModelDiscarded, ModelFailed
+from events.values import SPILL, Blob, Cost, Text, Usage
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
+LONGEST_RETRY_AFTER = 60.0  # seconds; a provider that wants a longer pause has failed
+STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
+LONGEST_RAW_USAGE = 16 * 1024  # bytes
+LONGEST_TOOL_CALLS = 128 * 1024  # bytes
+LONGEST_ERROR = 2000  # characters
+
+_MESSAGES = TypeAdapter(tuple[WireMessage, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the attempts of one actor share; `places` bounds how many ask the provider at once."""
+
+    provider: Provider
+    blobs: BlobStore
+    limits: Limits
+    places: asyncio.Semaphore
+
+
+class Attempt:
+    """Answers one question.
+
+    Await `answered` once; where it raises a `ControlRoomError`, `failed` tells of it; where its
+    task was cancelled, `discarded` does.
+    """
+
+    def __init__(self, desk: Desk, ask: Ask, deltas: DeltaStream) -> None:
+        self.ask = ask
+        self.deltas = deltas
+        self.waiting = True
+        """For a place, or for the time of the next try."""
+        self._desk = desk
+        self._answer = Answer(asyncio.get_running_loop().time())
+        self._tries = 0
+        self._characters = 0  # of the request
+        self._notes: list[str] = []
+
+    async def answered(self) -> ModelAnswered:
+        """The whole answer; pieces go to the deltas as they come.
+
+        A failure that may pass is tried again, at most as often as the limits say and never after
+        the first piece: what was shown cannot be taken back.
+        """
+        request = await self._request()
+        pause = FIRST_PAUSE
+        while True:
+            async with self._desk.places:
+                self.waiting = False
+                self._tries += 1
+                try:
+                    finished = await self._try(request)
+                    return await self._to_answered(finished)
+                except ProviderError as error:
+                    wait = self._wait_after(error, pause)
+                    if wait is None:
+                        raise
+                    self._notes.append(f"try {self._tries} failed: {type(error).__name__}")
+            self.waiting = True
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, LAST_PAUSE)
+
+    def _wait_after(self, error: ProviderError, pause: float) -> float | None:
+        """Seconds until the next try; None where there shall be none."""
+        begun = self._answer.first is not None
+        if not error.retryable or begun or self._tries >= self._desk.limits.tries:
+            return None
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            if error.retry_after > LONGEST_RETRY_AFTER:
+                return None
+            # Not before it, and not all at once after it.
+            return error.retry_after + random.uniform(0, 0.2 * pause)
+        return pause * random.uniform(0.5, 1.0)
+
+    async def _try(self, request: ChatRequest) -> Finished:
+        """Ask the provider once; returns when its answer is complete."""
+        answer, deltas = self._answer, self.deltas
+        clock = asyncio.get_running_loop().time
+        answer.began = clock()
+        finished: Finished | None = None
+        try:
+            async with aclosing(self._desk.provider.stream(request)) as stream:
+                async for item in stream:
+                    if isinstance(item, Finished):
+                        finished = item
+                    else:
+                        answer.add(item, clock())
+                        deltas.add(item)
+        except ControlRoomError:
+            raise
+        except Exception as error:
+            # The text of the error may hold anything, a key too.
+            what = type(error).__name__
+            _log.error("the provider of %s raised %s", self.ask.provider, what)
+            raise BadResponse(
+                f"provider {self.ask.provider!r} failed in a way that it should not ({what}):"
+                " this is a fault in its code",
+                retryable=False,
+            ) from None
+        if finished is None:
+            raise BadResponse("the stream ended before the answer was complete: ask again")
+        size = sum(_size(call.arguments) + _size(call.name) for call in finished.tool_calls)
+        if size > LONGEST_TOOL_CALLS:
+            raise BadResponse(
+                f"the tool calls of one answer have {size} bytes,"
+                f" more than the {LONGEST_TOOL_CALLS} that an event can keep"
+            )
+        return finished
+
+    async def _request(self) -> ChatRequest:
+        ask = self.ask
+        messages = ask.messages
+        if isinstance(messages, Blob):
+            content = await asyncio.to_thread(self._desk.blobs.get, messages)
+            messages = _MESSAGES.validate_json(content)
+        said = [ChatMessage(m.role, await self._loaded(m.content)) for m in messages]
+        self._characters = sum(len(message.content) for message in said)
+        if ask.chat_template is not None:
+            self._notes.append("chat_template was not used")
+        return ChatRequest(
+            ask.model, tuple(said), ask.parameters, role=ask.role, purpose=ask.purpose
+        )
+
+    # --- outcomes ------------------------------------------------------------------------------
+
+    async def _to_answered(self, finished: Finished) -> ModelAnswered:
+        answer = self._answer
+        duration = asyncio.get_running_loop().time() - answer.began
+        usage = finished.usage or answer.estimated_usage(self._characters)
+        raw = finished.usage_raw
+        if raw is not None and _size(raw) > LONGEST_RAW_USAGE:
+            raw = None
+        reasoning = answer.reasoning
+        return ModelAnswered(
+            attempt=self.ask.attempt,
+            text=await self._stored(answer.text),
+            reasoning=None if reasoning is None else await self._stored(reasoning),
+            tool_calls=finished.tool_calls,
+            finish_reason=finished.finish_reason,
+            usage=usage,
+            usage_raw=raw,
+            cost=self._cost(usage, finished.served_model),
+            served_model=finished.served_model,
+            first_token_ms=answer.first_token_ms,
+            duration_ms=round(duration * 1000, 3),
+            rhythm=answer.rhythm,
+            notes=(*self._notes, *finished.notes),
+        )
+
+    async def failed(self, error: ControlRoomError) -> ModelFailed:
+        """The failure, with what had come by then."""
+        begun = self._answer.first is not None
+        usage = self._answer.estimated_usage(self._characters) if begun else None
+        return ModelFailed(
+            attempt=self.ask.attempt,
+            error=type(error).__name__,
+            message=error.message[:LONGEST_ERROR],
+            retryable=error.retryable,
+            tries=max(1, self._tries),
+            partial=await self._partial(),
+            usage=usage,
+            cost=self._cost(usage),
+        )
+
+    async def discarded(self) -> ModelDiscarded:
+        """The end of a call that was cancelled, with what it must have cost by then."""
+        usage = self._answer.estimated_usage(self._characters) if self._tries else None
+        return ModelDiscarded(
+            attempt=self.ask.attempt,
+            reason="cancelled",
+            partial=await self._partial(),
+            usage=usage,
+            cost=self._cost(usage),
+        )
+
+    def _cost(self, usage: Usage | None, served_model: str | None = None) -> Cost | None:
+        if usage is None:
+            return None
+        provider, asked = self._desk.provider, self.ask.model
+        served = provider.cost(served_model, usage) if served_model else None
+        return served or provider.cost(asked, usage)
+
+    async def _partial(self) -> Text | None:
+        text = self._answer.text
+        return await self._stored(text) if text else None
+
+    # --- long texts ----------------------------------------------------------------------------
+
+    async def _loaded(self, text: Text) -> str:
+        if isinstance(text, str):
+            return text
+        return (await asyncio.to_thread(self._desk.blobs.get, text)).decode()
+
+    async def _stored(self, text: str) -> Text:
+        """The text itself, or its blob where it is too long for an event."""
+        if _size(text) <= SPILL:
+            return text
+        content = text.encode()
+        pause = STORE_PAUSE
+        while True:
+            put: Awaitable[Blob] = asyncio.to_thread(self._desk.blobs.put, content)
+            try:
+                return await put
+            except (ControlRoomError, OSError) as error:
+                # A full disk is emptied some day, and the answer is paid for already.
+                _log.error("an answer of %s cannot be stored: %s", self.ask.model, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_STORE_PAUSE)
+
+
+def _size(value: Any) -> int:
+    """Bytes as JSON, in which the outcome travels."""
+    return len(orjson.dumps(value, default=str))

@@ -1,0 +1,254 @@
+"""The actor of one configured model: takes calls, asks its provider, and reports what came of it.
+
+A call is alive as long as its heartbeats are heard. Its outcome is repeated until the router says
+that it is committed or discarded, because it was paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from actors import subjects
+from actors.attempt import Attempt, Desk
+from actors.bus import Bus, Msg, Subscription, Unreachable, encode
+from actors.deltas import DeltaPublisher
+from actors.messages import Ask, Heartbeat, Outcome, Receipt
+from actors.providers.port import Limits, Provider
+from events.errors import ControlRoomError
+from events.store import BlobStore
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT = 1.0  # seconds between two heartbeats of a call
+RECEIPT_WITHIN = 10.0  # seconds for the router to answer an outcome before it is sent again
+RESEND_PAUSE, LAST_RESEND_PAUSE = 0.2, 5.0  # seconds
+REMEMBERED = 4096  # cancelled calls whose question may still be on its way
+
+_STEP = re.compile(r"[A-Za-z0-9_:-]{1,256}")
+
+Key = tuple[str, str, str, int]
+"""Session, turn, step, attempt."""
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One attempt, from the question to the receipt of its outcome."""
+
+    attempt: Attempt
+    subject: str
+    heartbeat: bytes
+    asking: bool = True
+    """Until there is an outcome."""
+    cancelled: bool = False
+    begun: bool = False
+    resend: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class ModelActor:
+    """One configured model of one provider. A plain class: what runs it is another's affair.
+
+    `limits` default to the provider's; `heartbeat` is in seconds. The provider is its owner's to
+    close. Several actors of one model, in any number of processes, share the calls.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        blobs: BlobStore,
+        provider: Provider,
+        provider_id: str,
+        model: str,
+        *,
+        limits: Limits | None = None,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        limits = limits or provider.limits
+        self._bus = bus
+        self._provider_id = provider_id
+        self._model = model
+        self._heartbeat = heartbeat
+        self._desk = Desk(provider, blobs, limits, asyncio.Semaphore(limits.max_concurrency))
+        self._publisher = DeltaPublisher(bus)
+        self._calls: dict[Key, _Call] = {}
+        self._cancelled: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._subscriptions: list[Subscription] = []
+        self._beating: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._answered = self._failed = 0
+
+    # --- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when calls are taken."""
+        self._publisher.start()
+        self._beating = asyncio.create_task(self._beat(), name="heartbeats")
+        subject = subjects.model(self._provider_id, self._model)
+        self._subscriptions = [
+            # First, so that no call is taken that could not be cancelled.
+            await self._bus.subscribe("room.cancel.>", self._on_cancel),
+            await self._bus.subscribe(subject, self._on_ask, queue="model"),
+        ]
+
+    async def stop(self, within: float = 5.0) -> None:
+        """Take no further call and finish those at work; what is not done in time is abandoned.
+
+        An abandoned call sends no outcome: its heartbeats end, so its router asks again.
+        """
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        try:
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("%s/%s: abandoned %d calls", *self._name, len(self._calls))
+        tasks = [call.task for call in self._calls.values() if call.task is not None]
+        if self._beating is not None:
+            tasks.append(self._beating)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._publisher.stop()
+
+    async def health(self) -> dict[str, Any]:
+        """What it is doing: numbers of calls, and whether its connection stands."""
+        asking = [call for call in self._calls.values() if call.asking]
+        waiting = sum(call.attempt.waiting for call in asking)
+        return {
+            "provider": self._provider_id,
+            "model": self._model,
+            "connected": self._bus.connected,
+            "running": len(asking) - waiting,
+            "waiting": waiting,
+            "undelivered": len(self._calls) - len(asking),
+            "answered": self._answered,
+            "failed": self._failed,
+        }
+
+    @property
+    def _name(self) -> tuple[str, str]:
+        return self._provider_id, self._model
+
+    # --- messages ------------------------------------------------------------------------------
+
+    async def _on_ask(self, msg: Msg) -> None:
+        try:
+            ask = Ask.model_validate_json(msg.data)
+        except ValidationError as error:
+            _log.error("%s/%s: a question is malformed: %s", *self._name, error.errors()[0]["msg"])
+            return
+        if not _STEP.fullmatch(ask.step) or (ask.provider, ask.model) != self._name:
+            _log.error("%s/%s: step %.100r is not for this model", *self._name, ask.step)
+            return
+        key = (ask.session, ask.turn, ask.step, ask.attempt)
+        call = self._calls.get(key)
+        if call is None:
+            call = self._take(key, ask)
+        else:
+            call.resend.set()  # whoever repeats a question has not heard the outcome
+        await self._bus.publish(call.subject, call.heartbeat)
+        await msg.respond(call.heartbeat)
+
+    def _take(self, key: Key, ask: Ask) -> _Call:
+        session, turn, step, attempt = key
+        beat = Heartbeat(session=session, turn=turn, step=step, attempt=attempt)
+        call = self._calls[key] = _Call(
+            Attempt(self._desk, ask, self._publisher.open(*key)),
+            subjects.call(session, turn, step),
+            encode(beat),
+            cancelled=key[:3] in self._cancelled,
+        )
+        self._idle.clear()
+        call.task = asyncio.create_task(self._run(key, call), name=f"call {step}")
+        return call
+
+    def _on_cancel(self, msg: Msg) -> None:
+        parts = msg.subject.split(".")
+        if len(parts) != 5:
+            return
+        step = (parts[2], parts[3], parts[4])
+        # Cancel and question come by different subscriptions, so the cancel may be first.
+        self._cancelled[step] = None
+        if len(self._cancelled) > REMEMBERED:
+            self._cancelled.popitem(last=False)
+        for key, call in self._calls.items():
+            if key[:3] == step and call.asking and not call.cancelled:
+                call.cancelled = True
+                if call.begun and call.task is not None:
+                    call.task.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            if self._bus.connected:
+                for call in tuple(self._calls.values()):
+                    await self._bus.publish(call.subject, call.heartbeat)
+
+    # --- one call ------------------------------------------------------------------------------
+
+    async def _run(self, key: Key, call: _Call) -> None:
+        call.begun = True
+        try:
+            outcome = await self._outcome(key, call)
+            await self._deliver(call, outcome)
+        finally:
+            del self._calls[key]
+            if not self._calls:
+                self._idle.set()
+
+    async def _outcome(self, key: Key, call: _Call) -> Outcome:
+        """What came of the call: always something, unless the actor itself is being stopped."""
+        session, turn, step, number = key
+        outcome = Outcome(session=session, turn=turn, step=step, attempt=number)
+        attempt = call.attempt
+        try:
+            if call.cancelled:
+                raise asyncio.CancelledError
+            update: dict[str, Any] = {"answered": await attempt.answered()}
+            call.asking = False
+            self._answered += 1
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not call.cancelled or task is None:
+                raise
+            task.uncancel()
+            call.asking = False
+            update = {"discarded": await attempt.discarded()}
+        except ControlRoomError as error:
+            call.asking = False
+            self._failed += 1
+            update = {"failed": await attempt.failed(error)}
+        return outcome.model_copy(update=update)
+
+    async def _deliver(self, call: _Call, outcome: Outcome) -> None:
+        """Send the outcome until a router has it."""
+        reply_to = call.attempt.ask.reply
+        await call.attempt.deltas.flush()
+        data = encode(outcome)
+        pause = RESEND_PAUSE
+        while True:
+            call.resend.clear()
+            reply = b""
+            try:
+                reply = await self._bus.request(reply_to, data, RECEIPT_WITHIN)
+                Receipt.model_validate_json(reply)
+            except Unreachable as error:
+                _log.info("%s/%s: an outcome is not delivered yet: %s", *self._name, error)
+            except ValidationError:
+                _log.warning("%s/%s: this is no receipt: %.200r", *self._name, reply)
+            else:
+                return
+            try:
+                async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):
+                    await call.resend.wait()
+            except TimeoutError:
+                pause = min(2 * pause, LAST_RESEND_PAUSE)
