@@ -73,6 +73,11 @@ def committed(stream: str) -> str:
     return f"room.commit.{token(stream)}"
 
 
+def host(name: str) -> str:
+    """Requests to one host of models."""
+    return f"room.host.{token(name)}"
+
+
 ALL_COMMITS = "room.commit.*"
 SUPERVISOR = "room.supervisor"
 """Requests to the supervisor: start the actor of a model."""

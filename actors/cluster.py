@@ -1,0 +1,190 @@
+"""Ray places, supervises and restarts the room's actors; the only module that says `ray.remote`.
+
+An actor process is a `Host`: it runs one service on an event loop of its own (uvloop), in a thread
+beside Ray's, so that the hot path never meets Ray. Ray sees only whether it is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray  # after the variables that it reads when imported
+from ray.actor import ActorHandle
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    RayActorError,
+)
+
+from events.errors import ConfigError, ControlRoomError
+
+_log = logging.getLogger(__name__)
+
+NAMESPACE = "control-room"
+START_LIMIT = 60.0
+"""Seconds in which a new actor has to be ready. An actor that finds no place hangs silently."""
+HEALTH_LIMIT = 5.0
+"""Seconds in which an actor has to say how it is."""
+
+Health = Callable[[], dict[str, Any]]
+Service = Callable[[dict[str, Any]], AbstractAsyncContextManager[Health]]
+"""What a host runs: entered with its settings (plain JSON), it works until left. It gives a
+function that says how it is."""
+
+
+class ActorGone(ControlRoomError):
+    """The actor is not there (any more); start another one."""
+
+    retryable = True
+
+
+class Host:
+    """One service in a process of its own. Ends the process when the service fails, so that Ray
+    starts it again.
+    """
+
+    def __init__(self, service: Service, settings: dict[str, Any]) -> None:
+        self._health: Health | None = None
+        self._error: BaseException | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(service, settings), name="service", daemon=True
+        )
+        self._thread.start()
+        self._ready.wait(START_LIMIT)
+        if self._health is None:
+            raise self._error or ControlRoomError(f"the service was not ready in {START_LIMIT:g} s")
+
+    @ray.method(concurrency_group="health")
+    def health(self) -> dict[str, Any]:
+        """How the service is, and the process id."""
+        assert self._health is not None
+        return {"pid": os.getpid(), **self._health()}
+
+    def _run(self, service: Service, settings: dict[str, Any]) -> None:
+        import uvloop
+
+        try:
+            uvloop.run(self._serve(service, settings))
+        except BaseException as error:
+            if self._ready.is_set():
+                _log.critical("the service failed", exc_info=error)
+                os._exit(1)
+            self._error = error
+            self._ready.set()
+
+    async def _serve(self, service: Service, settings: dict[str, Any]) -> None:
+        async with service(settings) as health:
+            self._health = health
+            self._ready.set()
+            await asyncio.Event().wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A running host, by its name."""
+
+    name: str
+    handle: ActorHandle
+
+    async def health(self, within: float = HEALTH_LIMIT) -> dict[str, Any]:
+        """What the service says of itself.
+
+        Raises `ActorGone` where the actor is dead for good or does not answer in time; while Ray
+        restarts it, waits.
+        """
+        deadline = asyncio.get_running_loop().time() + within
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                answer: dict[str, Any] = await asyncio.wait_for(
+                    _result(self.handle.health.remote()), left
+                )
+            except ActorDiedError as error:
+                raise ActorGone(f"{self.name} ended: {_cause(error)}") from error
+            except (TimeoutError, GetTimeoutError):
+                raise ActorGone(f"{self.name} does not answer within {within:g} s") from None
+            except (ActorUnavailableError, RayActorError):
+                await asyncio.sleep(min(0.1, max(left, 0)))
+            else:
+                return answer
+
+
+class Cluster:
+    """The room's actors on a Ray cluster, local or remote."""
+
+    async def start(self, service: Service, name: str, settings: dict[str, Any]) -> Actor:
+        """Have `service` running under `name`; one of that name that runs already is used.
+
+        Returns when it is ready. Raises `ActorGone` where it could not be started in time, or a
+        `ConfigError` where the service refused its settings.
+        """
+        remote = ray.remote(
+            num_cpus=0, max_restarts=-1, max_task_retries=0, concurrency_groups={"health": 2}
+        )(Host)
+        handle = remote.options(  # type: ignore[attr-defined]
+            name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
+        ).remote(service, settings)
+        actor = Actor(name, handle)
+        try:
+            await actor.health(START_LIMIT)
+        except ActorGone as error:
+            self.end(actor)
+            reason = str(error.__cause__ or error)
+            if "ConfigError" in reason:
+                raise ConfigError(reason.rsplit("ConfigError: ", 1)[-1].strip()) from error
+            raise
+        return actor
+
+    def end(self, actor: Actor) -> None:
+        """End the actor for good; its name is free afterwards."""
+        try:
+            ray.kill(actor.handle, no_restart=True)
+        except (RayActorError, ValueError) as error:
+            _log.debug("%s was gone already: %s", actor.name, error)
+
+
+@asynccontextmanager
+async def joined(address: str, scratch: Path) -> AsyncIterator[Cluster]:
+    """Join the Ray cluster at `address`, or start one here where it is empty.
+
+    `scratch` is a folder for Ray's own files; its path is short, because sockets lie in it.
+    """
+    if address:
+        options: dict[str, Any] = {"address": address}
+    else:
+        options = {
+            "num_cpus": 1,
+            "include_dashboard": False,
+            "object_store_memory": 80 * 1024 * 1024,
+            "_temp_dir": str(scratch),
+        }
+    await asyncio.to_thread(
+        lambda: ray.init(
+            namespace=NAMESPACE, log_to_driver=False, configure_logging=False, **options
+        )
+    )
+    try:
+        yield Cluster()
+    finally:
+        await asyncio.to_thread(ray.shutdown)
+
+
+async def _result(reference: Any) -> Any:
+    return await reference
+
+
+def _cause(error: ActorDiedError) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else "for no known reason"

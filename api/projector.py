@@ -1,0 +1,32 @@
+"""The process that follows the log and keeps the projections."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import uvloop
+
+from api.logs import configure_logging
+from api.settings import Settings, load_settings
+from api.wiring import projection_runner
+
+
+async def project(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    async with projection_runner(settings) as runner:
+        work = asyncio.create_task(runner.run())
+        until = asyncio.create_task(ended.wait())
+        await asyncio.wait({work, until}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    _settings = load_settings()
+    configure_logging(_settings.log_level)
+    uvloop.run(project(_settings))

@@ -1,0 +1,226 @@
+"""`control-room serve`: the parent of every process of a room on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+from rich.console import Console
+
+from actors.providers.discovery import discover
+from api.children import Child
+from api.lock import only_room
+from api.logs import configure_logging
+from api.nats_server import BundledNats
+from api.reaper import MARK, end_marked, watchdog
+from api.settings import Settings
+from api.wiring import configured, write_found
+from events.errors import ConfigError, ControlRoomError
+
+_log = logging.getLogger(__name__)
+
+READY_WITHIN = 120.0
+"""Seconds in which everything has to be ready at the first start."""
+STOP_WITHIN = {"api": 8.0, "projector": 5.0, "supervisor": 15.0}
+"""Seconds that each child has for a clean end, in the order of stopping."""
+CHILDREN = {"supervisor": "api.supervisor", "projector": "api.projector", "api": "api.server"}
+
+
+def serve(settings: Settings, *, demo: bool) -> int:
+    """Run the room until Ctrl-C or SIGTERM; returns the exit code (0 after a clean end).
+
+    Every process that it starts ends with it, however it ends.
+    """
+    configure_logging(settings.log_level)
+    console = Console()
+    try:
+        with only_room(settings.lock_path):
+            return asyncio.run(_serve(settings, console, demo))
+    except ControlRoomError as error:
+        Console(stderr=True).print(f"control-room: {error.message}", markup=False, style="red")
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+async def _serve(settings: Settings, console: Console, demo: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(_run(settings, console, demo))
+    until = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, until}, return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        console.print("\nStopping the room ...")
+        work.cancel()
+    until.cancel()
+    try:
+        await work
+    except asyncio.CancelledError:
+        console.print("The room has stopped. What was said in it is kept.")
+        return 0
+    return 1
+
+
+async def _run(settings: Settings, console: Console, demo: bool) -> None:
+    configured(settings.providers_path, settings.environment)  # refuse a bad file before all else
+    settings = settings.model_copy(update={"port": _usable_port(settings)})
+    console.print(f"Starting Control Room in {settings.home} ...", markup=False, highlight=False)
+    write_found(settings, await discover())
+    async with _processes(settings) as children:
+        url = f"http://{_reachable(settings.host)}:{settings.port}"
+        await _until_ready(settings, url, children)
+        console.print(f"Ready: [bold]{url}[/bold]", highlight=False)
+        if demo:
+            await _demonstrate(settings, url, console)
+        _next_steps(url, console)
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _processes(settings: Settings) -> AsyncIterator[list[Child]]:
+    """NATS and all children, running; all ended afterwards, whatever they have started too."""
+    room = hashlib.sha256(str(settings.home).encode()).hexdigest()[:16]
+    mark = f"{room}-{secrets.token_hex(4)}"
+    await asyncio.to_thread(end_marked, f"{room}-")  # we hold the lock, so these are leftovers
+    os.environ[MARK] = mark  # for NATS; children get theirs below
+    dog = subprocess.Popen(  # noqa: ASYNC220  # starts in a millisecond and is never waited for
+        watchdog(mark),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={"PATH": os.environ.get("PATH", "")},
+    )
+    try:
+        async with _nats(settings) as nats_url:
+            children = [_child(settings, name, nats_url) for name in CHILDREN]
+            try:
+                for child in children:
+                    await child.start()
+                yield children
+            finally:
+                by_name = {child.name: child for child in children}
+                for name, within in STOP_WITHIN.items():
+                    await by_name[name].stop(within)
+    finally:
+        await asyncio.to_thread(end_marked, mark)
+        dog.kill()
+        dog.wait()
+
+
+@asynccontextmanager
+async def _nats(settings: Settings) -> AsyncIterator[str]:
+    """The URL of the configured NATS server, or of the bundled one, which is kept running."""
+    if settings.nats_url:
+        yield settings.nats_url
+        return
+    server = BundledNats(settings.nats_dir, port=settings.nats_port)
+    await server.start()
+    keeper = asyncio.create_task(_keep_nats(server))
+    try:
+        yield server.url
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await server.stop()
+
+
+async def _keep_nats(server: BundledNats) -> None:
+    while True:
+        code = await server.wait()
+        _log.warning("nats-server ended (%s); starting it again", code)
+        try:
+            await server.restart()
+        except ControlRoomError as error:
+            _log.error("nats-server does not start: %s", error)
+            await asyncio.sleep(1)
+
+
+def _child(settings: Settings, name: str, nats_url: str) -> Child:
+    logs = settings.home / "logs"
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = {
+        **settings.environment,
+        MARK: os.environ[MARK],
+        "CONTROL_ROOM_HOME": str(settings.home),
+        "CONTROL_ROOM_HOST": settings.host,
+        "CONTROL_ROOM_PORT": str(settings.port),
+        "CONTROL_ROOM_NATS": nats_url,
+        "PYTHONUNBUFFERED": "1",
+    }
+    log = logs / f"{name}.log"
+    log.unlink(missing_ok=True)
+    return Child(name, [sys.executable, "-m", CHILDREN[name]], environment, log)
+
+
+def _usable_port(settings: Settings) -> int:
+    """The port, a free one for 0; a busy one is refused before anything is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host.strip("[]"), settings.port))
+            port: int = probe.getsockname()[1]
+        except OSError as error:
+            raise ConfigError(
+                f"port {settings.port} on {settings.host} cannot be used ({error.strerror}): stop "
+                "the program that uses it, or set CONTROL_ROOM_PORT to another"
+            ) from None
+    return port
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+
+
+async def _until_ready(settings: Settings, url: str, children: list[Child]) -> None:
+    """Returns when the API says that it is ready; raises with what is missing otherwise."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + READY_WITHIN
+    missing = "no answer yet"
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        while loop.time() < deadline:
+            try:
+                answer = await client.get(f"{url}/readyz", timeout=5)
+            except httpx2.HTTPError as error:
+                missing = f"no answer yet ({type(error).__name__})"
+            else:
+                if answer.is_success:
+                    return
+                missing = answer.json().get("detail", answer.text)
+            await asyncio.sleep(0.1)
+    raise ControlRoomError(
+        f"the room was not ready within {READY_WITHIN:g} s: {missing}. Its logs are in "
+        f"{settings.home / 'logs'}"
+    )
+
+
+async def _demonstrate(settings: Settings, url: str, console: Console) -> None:
+    from api.client import RoomClient
+    from api.demonstration import demonstrate
+
+    async with RoomClient(url, settings.token.get_secret_value() or None) as client:
+        if not await demonstrate(client, console):
+            console.print("[red]The demonstration did not end as it should: see above.[/red]")
+
+
+def _next_steps(url: str, console: Console) -> None:
+    console.print(
+        f"\nThe room is open at [bold]{url}[/bold]; its API is described at "
+        f"[bold]{url}/docs[/bold].\nTry, in another terminal:\n"
+        "  .venv/bin/control-room chat            talk to five models at once\n"
+        "  .venv/bin/control-room sessions        what was said so far\n"
+        "  .venv/bin/control-room audit verify    prove that the log was not touched\n"
+        "Ctrl-C stops the room.",
+        highlight=False,
+    )

@@ -1,0 +1,34 @@
+"""The process that serves the API."""
+
+from __future__ import annotations
+
+import uvicorn
+import uvloop
+
+from api.app import create_app
+from api.logs import configure_logging
+from api.settings import Settings, load_settings
+from api.wiring import api_room
+
+
+async def serve_api(settings: Settings) -> None:
+    """Run until SIGTERM; requests under way are finished within a few seconds."""
+    async with api_room(settings) as room:
+        config = uvicorn.Config(
+            create_app(room),
+            host=settings.host,
+            port=settings.port,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        )
+        await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    _settings = load_settings()
+    configure_logging(_settings.log_level)
+    uvloop.run(serve_api(_settings))

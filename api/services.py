@@ -1,0 +1,107 @@
+"""What runs in actor processes: the router, and hosts of models. Their settings are plain JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from actors import subjects
+from actors.bus import Bus
+from actors.cluster import Health
+from actors.grounds import Grounds
+from actors.hosting import ModelHost, raised
+from actors.messages import Ensure, Reply
+from actors.providers.config import Providers, ProviderSpec
+from actors.router import RouterActor
+from api.settings import Settings
+from events.errors import ControlRoomError, StoreError
+from events.open import open_blobs, open_store
+from events.store import EventStore
+
+ENSURE_WITHIN = 90.0
+"""Seconds in which the supervisor has to have a model's actor running."""
+STORE_WITHIN = 30.0
+"""Seconds in which a router that died has to let go of the store."""
+
+
+def service_settings(settings: Settings, providers: Providers, nats_url: str) -> dict[str, Any]:
+    """What an actor process has to know. Holds the NATS token and what the store's URL holds."""
+    return {
+        "nats": nats_url,
+        "store": settings.store_url,
+        "providers": [spec.model_dump(mode="json") for spec in providers.values()],
+        "scripts": str(settings.scripts_path),
+        "max_participants": settings.max_participants,
+    }
+
+
+def _providers(settings: dict[str, Any]) -> Providers:
+    return Providers(*(ProviderSpec.model_validate(spec) for spec in settings["providers"]))
+
+
+@asynccontextmanager
+async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
+    """The router of the partitions in `settings["partitions"]`."""
+    bus = await Bus.connect(settings["nats"], name="router")
+    store = await _store(settings["store"])
+    blobs = open_blobs(settings["store"])
+    grounds = Grounds(
+        _providers(settings),
+        os.environ,
+        blobs,
+        script_folder=Path(settings["scripts"]),
+        max_participants=settings["max_participants"],
+    )
+    actor = RouterActor(
+        bus,
+        store,
+        blobs,
+        grounds=grounds,
+        ensure=partial(ensure, bus),
+        partitions=settings["partitions"],
+    )
+    await actor.start()
+    try:
+        yield lambda: {"router": actor.health()}
+    finally:
+        await actor.stop()
+        await store.close()
+        await bus.close()
+
+
+@asynccontextmanager
+async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
+    """A host of models, named `settings["name"]`; models are added to it by request."""
+    bus = await Bus.connect(settings["nats"], name=settings["name"])
+    host = ModelHost(bus, open_blobs(settings["store"]), _providers(settings), os.environ)
+    await bus.subscribe(subjects.host(settings["name"]), host.serve)
+    try:
+        yield lambda: {"models": host.models}
+    finally:
+        await host.stop()
+        await bus.close()
+
+
+async def ensure(bus: Bus, provider: str, model: str) -> None:
+    """Ask the supervisor to have the model's actor running; raises where it cannot."""
+    wanted = Ensure(provider=provider, model=model)
+    answer = await bus.request(subjects.SUPERVISOR, wanted, timeout=ENSURE_WITHIN)
+    raised(Reply.model_validate_json(answer))
+
+
+async def _store(url: str) -> EventStore:
+    """The store, as soon as a predecessor that is still ending lets go of it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STORE_WITHIN
+    while True:
+        try:
+            return await asyncio.to_thread(open_store, url)
+        except StoreError as error:
+            if loop.time() > deadline:
+                raise ControlRoomError(f"the store was not free in time: {error}") from error
+        await asyncio.sleep(0.1)
