@@ -92,7 +92,7 @@ class Timer:
     def remaining(self, at: datetime) -> float:
         """Seconds left at `at`; never negative."""
         running = (at - self.armed_at).total_seconds() if self.armed_at else 0.0
-        return max(0.0, self.seconds - self.spent - running)
+        return max(0.0, self.seconds - self.spent - max(0.0, running))
 
 
 @dataclass(slots=True)
@@ -153,6 +153,8 @@ class Session:
         self.open: Turn | None = None
         self.queue: list[str] = []
         self.entries: list[Entry] = []
+        self.revision = 0
+        """Grows when `entries` changes anywhere but at its end."""
         self.commands: dict[str, Done] = {}
         self.discarded: set[tuple[str, str, int]] = set()
         self.last_speaker: str | None = None
@@ -184,11 +186,15 @@ class Session:
 
     def _resumed(self, event: Event, data: SessionResumed) -> None:
         self.status = "active"
-        for timer in self.open.timers.values() if self.open else ():
-            timer.armed_at = event.at
+        self._rearm(event)
 
     def _closed(self, event: Event, data: SessionClosed) -> None:
         self.status = "closed"
+        self._rearm(event)
+
+    def _rearm(self, event: Event) -> None:
+        for timer in self.open.timers.values() if self.open else ():
+            timer.armed_at = timer.armed_at or event.at
 
     def _queued(self, event: Event, data: TurnQueued) -> None:
         assert event.turn
@@ -235,23 +241,29 @@ class Session:
         participant = turn.config.participant(speaker)
         label = participant.label if participant else speaker
         entry = Entry(event.position, turn.id, key, speaker, label, text, text_digest(text))
-        place = len(self.entries)
-        if retry := turn.started.retry:
-            origin = self._origin(retry.turn)
-            for index, old in enumerate(self.entries):
-                if self._origin(old.turn) == origin:
-                    place = index + 1
-            for index, old in enumerate(self.entries):
-                same = old.participant == speaker and old.superseded_at is None
-                if same and self._origin(old.turn) == origin:
-                    place = index + 1
-            older = self.entries[place - 1]
-            if older.participant == speaker and older.superseded_at is None:
-                older.superseded_at = event.position
-        self.entries.insert(place, entry)
+        if turn.started.retry is None:
+            self.entries.append(entry)
+        else:
+            self._say_instead(entry)
 
-    def _origin(self, turn: str) -> str:
-        """The turn that a chain of retries goes back to."""
+    def _say_instead(self, entry: Entry) -> None:
+        """Put a retry's answer behind the one that it replaces, or at its turn's end."""
+        origin = self.origin(entry.turn)
+        place, older = len(self.entries), None
+        for index, old in enumerate(self.entries):
+            if self.origin(old.turn) != origin:
+                continue
+            if old.participant == entry.participant and old.superseded_at is None:
+                place, older = index + 1, old
+            elif older is None:
+                place = index + 1
+        if older is not None:
+            older.superseded_at = entry.position
+        self.entries.insert(place, entry)
+        self.revision += 1
+
+    def origin(self, turn: str) -> str:
+        """The turn that a chain of retries goes back to; the turn itself where it is no retry."""
         started = self.turns[turn].started
         while started is not None and started.retry is not None:
             turn = started.retry.turn

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 
 from events.canonical import canonical_json
-
 from events.config import Participant, SessionConfig
 from events.session import Entry, Session, Turn, text_digest
 from events.types import ModelAsked
@@ -32,6 +31,11 @@ class Part:
     content: Text
     digest: str
 
+    @property
+    def line(self) -> bytes:
+        """What of the part is digested, as a line of canonical JSON."""
+        return canonical_json([self.role, self.label, self.digest]) + b"\n"
+
 
 def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
     """What the participant is shown under the rule: system prompt, conversation, instruction."""
@@ -39,39 +43,45 @@ def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
     assert config
     participant = config.participant(asked.participant)
     assert participant
-    built = []
-    if system := _system(config, participant, rule):
-        built.append(Part("system", "", system, text_digest(system)))
-    shown = list(_shown(session, participant, rule, turn.id))
-    for entry in shown[-rule.window :] if rule.window else shown:
-        if entry.participant == participant.id:
-            built.append(Part("assistant", "", entry.content, entry.digest))
-        else:
-            label = f"[{entry.label}]: " if entry.participant else ""
-            built.append(Part("user", label, entry.content, entry.digest))
-    if asked.instruction is not None:
-        built.append(Part("user", "", asked.instruction, text_digest(asked.instruction)))
-    return built
+    return [
+        *framing(system_prompt(config, participant, rule.mode), "system"),
+        *(part(entry, participant.id) for entry in shown(session, participant.id, rule, turn.id)),
+        *framing(asked.instruction, "user"),
+    ]
 
 
-def request_digest(asked_parts: list[Part], model: dict[str, Any]) -> str:
-    """SHA-256 of the canonical request.
+def framing(text: Text | None, role: Role) -> tuple[Part, ...]:
+    """The part of a system prompt or instruction, where there is one."""
+    return (Part(role, "", text, text_digest(text)),) if text else ()
 
-    That is the model and its parameters, and for each message its role, its label and the SHA-256
-    of its text.
+
+def part(entry: Entry, participant: str) -> Part:
+    """An utterance of the conversation as `participant` is shown it."""
+    if entry.participant == participant:
+        return Part("assistant", "", entry.content, entry.digest)
+    label = f"[{entry.label}]: " if entry.participant else ""
+    return Part("user", label, entry.content, entry.digest)
+
+
+def request_digest(asked_parts: Iterable[Part], model: bytes) -> str:
+    """SHA-256 (hexadecimal) of the canonical request.
+
+    That is one line of canonical JSON (RFC 8785) for each message, `[role, label, SHA-256 of its
+    text]`, each ended by a line feed, and then `model` (see `request_model`).
     """
-    messages = [[part.role, part.label, part.digest] for part in asked_parts]
-    return sha256(canonical_json({"model": model, "messages": messages})).hexdigest()
+    return sha256(b"".join([*(part.line for part in asked_parts), model])).hexdigest()
 
 
-def request_model(participant: Participant, asked: ModelAsked) -> dict[str, Any]:
-    """What a request is besides its messages, in the form that is digested."""
-    return {
-        "provider": asked.provider,
-        "name": asked.model,
-        "chat_template": participant.chat_template,
-        "parameters": asked.parameters.model_dump(mode="json"),
-    }
+def request_model(participant: Participant, parameters: dict[str, Any]) -> bytes:
+    """What a request is besides its messages, in the form that is digested: canonical JSON."""
+    return canonical_json(
+        {
+            "provider": participant.provider,
+            "name": participant.model_name,
+            "chat_template": participant.chat_template,
+            "parameters": parameters,
+        }
+    )
 
 
 def messages(asked_parts: list[Part], load: Load) -> list[tuple[Role, str]]:
@@ -80,21 +90,20 @@ def messages(asked_parts: list[Part], load: Load) -> list[tuple[Role, str]]:
     Neighbours of one role are joined, because many models refuse two of a role in a row.
     """
     joined: list[tuple[Role, str]] = []
-    for part in asked_parts:
-        text = load(part.content) if isinstance(part.content, Blob) else part.content
-        text = part.label + text
-        if joined and joined[-1][0] == part.role:
-            joined[-1] = (part.role, f"{joined[-1][1]}\n\n{text}")
+    for one in asked_parts:
+        text = one.label + (load(one.content) if isinstance(one.content, Blob) else one.content)
+        if joined and joined[-1][0] == one.role:
+            joined[-1] = (one.role, f"{joined[-1][1]}\n\n{text}")
         else:
-            joined.append((part.role, text))
+            joined.append((one.role, text))
     return joined
 
 
-def _system(config: SessionConfig, participant: Participant, rule: ContextRule) -> str:
+def system_prompt(config: SessionConfig, participant: Participant, mode: str) -> str:
     """The participant's own prompt, and who else is in the room where it hears them."""
     texts = [participant.system_prompt] if participant.system_prompt else []
     others = [other.label for other in config.models if other.id != participant.id]
-    if others and rule.mode == "shared":
+    if others and mode == "shared":
         texts.append(
             f"You are {participant.label} in a conversation with a user and {', '.join(others)}. "
             "What the others said begins with their name in square brackets. Write your own answer "
@@ -103,17 +112,30 @@ def _system(config: SessionConfig, participant: Participant, rule: ContextRule) 
     return "\n\n".join(texts)
 
 
-def _shown(
-    session: Session, participant: Participant, rule: ContextRule, turn: str
-) -> Iterator[Entry]:
+def shown(session: Session, participant: str, rule: ContextRule, turn: str) -> list[Entry]:
     """The entries that the rule lets through, in the order of the conversation."""
-    for entry in session.entries:
-        if entry.position > rule.upto:
-            continue
-        if entry.superseded_at is not None and entry.superseded_at <= rule.upto:
-            continue
-        if entry.turn == turn and entry.step in rule.exclude:
-            continue
-        own = rule.mode == "isolated" and entry.participant == participant.id
-        if entry.participant is None or rule.mode == "shared" or own:
-            yield entry
+    asking = session.origin(turn)
+    if rule.window is None:
+        return [entry for entry in session.entries if visible(entry, participant, rule, asking)]
+    last: list[Entry] = []
+    for entry in reversed(session.entries):
+        if visible(entry, participant, rule, asking):
+            last.append(entry)
+            if len(last) == rule.window:
+                break
+    return last[::-1]
+
+
+def visible(entry: Entry, participant: str, rule: ContextRule, turn: str) -> bool:
+    """Whether the rule of a step lets `entry` through to `participant`.
+
+    `turn` is the one in which the step was first asked: its steps are those that `exclude` names.
+    """
+    if entry.position > rule.upto:
+        return False
+    if entry.superseded_at is not None and entry.superseded_at <= rule.upto:
+        return False
+    if entry.step in rule.exclude and entry.turn == turn:
+        return False
+    own = rule.mode == "isolated" and entry.participant == participant
+    return entry.participant is None or rule.mode == "shared" or own

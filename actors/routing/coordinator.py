@@ -52,7 +52,7 @@ async def _plan(turn: Turn, coordinator: str) -> tuple[str, ...]:
     if isinstance(outcome, Failure):
         turn.decide(everyone, "everyone", fallback=f"the coordinator failed: {outcome.error}")
         return everyone
-    plan = first_object(outcome.text)
+    plan = first_object(outcome.text, "participants")
     named = named_participants(plan.get("participants") if plan else None, turn.participants)
     if plan is None:
         turn.decide(everyone, "everyone", fallback="the plan is not JSON")

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal
 
+from actors.routing.allowance import NESTING, Allowance
+from actors.routing.faults import describe
+from actors.routing.pending import Branch, Callback, Member, Pending
 from actors.routing.steps import (
     Cancelled,
     Decided,
@@ -27,96 +29,57 @@ from actors.routing.steps import (
 from events.errors import RouterFault
 from events.types import Decision
 
-T = TypeVar("T")
-
-
-class Pending(Generic[T]):
-    """Something that a router can await: the outcome of a step, or a combination of several."""
-
-    __slots__ = ("_callbacks", "_error", "_value", "done", "key")
-
-    def __init__(self, key: str | None = None) -> None:
-        self.key = key
-        self.done = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._callbacks: list[Callable[[Pending[T]], None]] = []
-
-    def __await__(self) -> Generator[Pending[T], None, T]:
-        if not self.done:
-            yield self
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]
-
-    def _settle(self, value: T | None, error: BaseException | None = None) -> None:
-        self.done, self._value, self._error = True, value, error
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(self)
-
-    def _when_done(self, callback: Callable[[Pending[T]], None]) -> None:
-        if self.done:
-            callback(self)
-        else:
-            self._callbacks.append(callback)
-
-
-@dataclass(eq=False, slots=True)
-class _Branch:
-    """One coroutine under the engine, the steps that it emitted, and the branches it started."""
-
-    coroutine: Coroutine[Any, Any, Any]
-    result: Pending[Any]
-    steps: list[str]
-    children: list[_Branch]
-    closed: bool = False
-
 
 class TurnEngine:
     """Runs one router. `start` once, then `feed` each outcome; both return what was emitted.
 
     Guarantees: emissions depend on nothing but the router's code and the outcomes in their order;
-    at most `max_steps` steps are emitted; after `Ended` nothing more is emitted.
+    at most `max_steps` steps are emitted; after `Ended` nothing more is emitted, and the router's
+    return is its end, whatever its other branches do. Not guarded against is a router that computes
+    for ever without awaiting anything.
     """
 
     def __init__(self, max_steps: int) -> None:
-        self.max_steps = max_steps
         self.ended = False
-        self._emitted = 0
+        self._allowance = Allowance(max_steps)
         self._counts: dict[str, int] = {}
         self._open: dict[str, Pending[Any]] = {}
-        self._ready: deque[_Branch] = deque()
+        self._ready: deque[Branch] = deque()
+        self._due: deque[tuple[Callback, Pending[Any]]] = deque()
+        self._settling = False
         self._out: list[Emission] = []
-        self._root: _Branch | None = None
-        self._current: _Branch | None = None
+        self._root: Branch | None = None
+        self._current: Branch | None = None
         self._closing = False
+        self._refused = False
         self._fault: BaseException | None = None
+        self._taken: set[int] = set()  # by id: their branches keep them alive
 
     # --- driven from outside ---------------------------------------------------------------------
 
     def start(self, route: Coroutine[Any, Any, Any]) -> list[Emission]:
         """Run `route` until it waits; returns what it emitted."""
-        self._root = self._spawn(route, None)
+        self._root = Branch(route, 1)
+        self._ready.append(self._root)
         return self._run()
 
     def feed(self, key: str, outcome: Any) -> list[Emission]:
         """Give the outcome of step `key`, run until every branch waits; returns what was emitted.
 
-        Outcomes of steps that are not open (cancelled ones) change nothing.
+        Outcomes of steps that are not open (cancelled ones) change nothing. An outcome that nobody
+        awaits yet is kept.
         """
-        if self.ended:
+        pending = None if self.ended else self._open.pop(key, None)
+        if pending is None:
             return []
-        pending = self._open.pop(key, None)
-        if pending is not None:
-            pending._settle(outcome)
+        self._settle(pending, outcome)
         return self._run()
 
-    def close(self) -> list[Emission]:
+    def close(self) -> list[Cancelled]:
         """Stop the router: it may emit nothing more; returns the cancellations of open steps."""
         if not self.ended:
             self._finish()
-        return self._take()
+        return [emission for emission in self._take() if isinstance(emission, Cancelled)]
 
     @property
     def open_steps(self) -> tuple[str, ...]:
@@ -127,122 +90,170 @@ class TurnEngine:
 
     def emit(self, kind: str, target: str, make: Callable[[str], Step]) -> Pending[Any]:
         """Emit the step that `make` builds from its key; returns what its outcome will be."""
-        if self._closing or self._current is None:
-            raise RouterFault("a router that was closed may emit no further step")
-        if self._emitted >= self.max_steps:
-            self._fault = StepLimit(
-                f"the router wanted more than {self.max_steps} steps: raise 'max_steps' of the "
-                "session, or let the router stop earlier"
-            )
-            raise self._fault
-        self._emitted += 1
+        branch = self._admit()
+        if branch is None:
+            return Pending()
+        self._spend(self._allowance.step)
         pair = f"{kind}:{target}"
-        self._counts[pair] = n = self._counts.get(pair, 0) + 1
+        n = self._counts.get(pair, 0) + 1
         key = f"{pair}:{n}"
+        step = make(key)
+        self._counts[pair] = n
         pending: Pending[Any] = Pending(key)
         self._open[key] = pending
-        self._current.steps.append(key)
-        self._out.append(Emitted(make(key)))
+        branch.steps.append(key)
+        self._out.append(Emitted(step))
         return pending
+
+    def emitted(self, key: str) -> bool:
+        """Whether a step of that key was emitted."""
+        pair, _, n = key.rpartition(":")
+        return n.isascii() and n.isdecimal() and 0 < int(n) <= self._counts.get(pair, 0)
 
     def record(self, decision: Decision) -> None:
         """Emit a decision."""
-        if self._closing:
-            raise RouterFault("a router that was closed may record nothing more")
-        self._out.append(Decided(decision))
+        if self._admit() is not None:
+            self._spend(self._allowance.decision)
+            self._out.append(Decided(decision))
 
     def gather(self, *awaitables: Awaitable[Any]) -> Pending[tuple[Any, ...]]:
         """All values, in the order of the arguments.
 
         One that raises does not stop the others: its exception is raised when all are done.
         """
-        members = [self._member(awaitable)[0] for awaitable in awaitables]
-        joined: Pending[tuple[Any, ...]] = Pending()
+        joined: Pending[tuple[Any, ...]] = Pending(members=self._members(awaitables))
+        members = [pending for pending, _ in joined.members]
         waiting = len(members)
 
         def one_done(_: Pending[Any]) -> None:
             nonlocal waiting
             waiting -= 1
             if waiting == 0:
-                error = next((m._error for m in members if m._error is not None), None)
-                joined._settle(tuple(m._value for m in members), error)
+                error = next((m.error for m in members if m.error is not None), None)
+                self._settle(joined, tuple(m.value for m in members), error)
 
-        if not members:
-            joined._settle(())
+        if not members and not self._refused:
+            joined.done, joined.value = True, ()
         for member in members:
-            member._when_done(one_done)
+            member.when_done(one_done)
         return joined
 
     def first(self, *awaitables: Awaitable[Any]) -> Pending[Any]:
         """The first value that is not a `Failure`; the losers are cancelled.
 
-        Where all fail, the last failure. A branch that raises wins with its exception.
+        Where all fail, the last failure. A branch that raises wins with its exception. Cancelled
+        are a loser's steps and branches, and those that it started, down to the last.
         """
         if not awaitables:
             raise RouterFault("first() needs something to wait for")
-        members = [self._member(awaitable) for awaitable in awaitables]
-        winner: Pending[Any] = Pending()
-        left, won = len(members), False
+        winner: Pending[Any] = Pending(members=self._members(awaitables))
+        left, won = len(winner.members), False
 
         def one_done(done: Pending[Any]) -> None:
             nonlocal left, won
             left -= 1
-            if won or (isinstance(done._value, Failure) and left):
+            if won or (isinstance(done.value, Failure) and left):
                 return
-            won = True  # before the losers, whose cancellation comes back here
-            for pending, branch in members:
+            won = True
+            self._settle(winner, done.value, done.error)
+            for pending, branch in winner.members:
                 if pending is not done:
                     self._lose(pending, branch)
-            winner._settle(done._value, done._error)
 
-        for pending, _ in members:
-            pending._when_done(one_done)
+        for pending, _ in winner.members:
+            pending.when_done(one_done)
         return winner
 
-    # --- inside ----------------------------------------------------------------------------------
+    # --- admission -------------------------------------------------------------------------------
 
-    def _member(self, awaitable: Awaitable[Any]) -> tuple[Pending[Any], _Branch | None]:
-        if isinstance(awaitable, Pending):
-            return awaitable, None
-        if inspect.iscoroutine(awaitable):
-            branch = self._spawn(awaitable, self._current)
-            return branch.result, branch
-        raise RouterFault(_foreign(awaitable))
+    def _admit(self) -> Branch | None:
+        """The running branch, where the router may do something now.
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any], parent: _Branch | None) -> _Branch:
-        if self._closing:
-            coroutine.close()
-            raise RouterFault("a router that was closed may start nothing more")
-        branch = _Branch(coroutine, Pending(), [], [])
-        if parent is not None:
-            parent.children.append(branch)
-        self._ready.append(branch)
-        return branch
+        Otherwise the first attempt raises. A router that swallows that is given None, and with it
+        what never settles: its next `await` hands it back to the engine, which ends it.
+        """
+        branch, closed = self._current, self._closing or self._current is None
+        if branch is not None and not closed and self._fault is None:
+            self._spend(self._allowance.call)
+            return branch
+        if self._refused:
+            return None
+        self._refused = True
+        if self._fault is not None and not closed:
+            raise self._fault
+        raise RouterFault("a router that was closed may do nothing more")
+
+    def _spend(self, spend: Callable[[], None]) -> None:
+        try:
+            spend()
+        except StepLimit as limit:
+            self._fault, self._refused = limit, True
+            raise
+
+    def _members(self, awaitables: tuple[Awaitable[Any], ...]) -> tuple[Member, ...]:
+        """Take what is to be combined: all of it, or nothing."""
+        members: list[Member] = []
+        try:
+            parent = self._admit()
+            if parent is None:
+                return ()
+            for one in awaitables:
+                if not isinstance(one, Pending):
+                    branch = self._branch(one, parent)
+                    members.append((branch.result, branch))
+                elif one.depth < NESTING:
+                    members.append((one, None))
+                else:
+                    raise RouterFault(f"gather and first are nested deeper than {NESTING}")
+            _distinct(members)
+        except (RouterFault, StepLimit):
+            members.clear()
+            raise
+        finally:
+            if not members:
+                _dismiss(awaitables)
+        branches = [branch for _, branch in members if branch is not None]
+        parent.children.extend(branches)
+        self._ready.extend(branches)
+        self._taken.update(id(branch.coroutine) for branch in branches)
+        return tuple(members)
+
+    def _branch(self, coroutine: Awaitable[Any], parent: Branch) -> Branch:
+        if not inspect.iscoroutine(coroutine):
+            raise RouterFault(_foreign(coroutine))
+        if parent.depth >= NESTING:
+            raise RouterFault(f"branches are nested deeper than {NESTING}")
+        if id(coroutine) in self._taken or coroutine.cr_running or coroutine.cr_await is not None:
+            raise RouterFault(_TAKEN)
+        return Branch(coroutine, parent.depth + 1)
+
+    # --- running ---------------------------------------------------------------------------------
 
     def _run(self) -> list[Emission]:
         assert self._root is not None
-        while self._ready and self._fault is None:
+        result = self._root.result
+        while self._ready and self._fault is None and not result.done:
             branch = self._ready.popleft()
             if not branch.closed:
                 self._step(branch)
-        if self._fault is None and not self._root.result.done and not self._open:
+        if self._fault is None and not result.done and not self._open:
             self._fault = RouterFault("the router waits for something that can never happen")
-        if not self.ended and (self._fault is not None or self._root.result.done):
-            root = self._root.result
+        if not self.ended and (self._fault is not None or result.done):
+            fault = self._fault or result.error  # before closing, which can find further ones
             self._finish()
-            self._out.append(Ended(root._value, self._fault or root._error))
+            self._out.append(Ended(None if fault else result.value, fault))
         return self._take()
 
-    def _step(self, branch: _Branch) -> None:
+    def _step(self, branch: Branch) -> None:
         self._current = branch
         try:
             awaited = branch.coroutine.send(None)
         except StopIteration as stop:
             branch.closed = True
-            branch.result._settle(stop.value)
+            self._settle(branch.result, stop.value)
         except Exception as error:
             branch.closed = True
-            branch.result._settle(None, error)
+            self._settle(branch.result, None, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -250,57 +261,82 @@ class TurnEngine:
             self._fault = self._fault or RouterFault(f"the router raised {type(error).__name__}")
         else:
             if isinstance(awaited, Pending):
-                awaited._when_done(lambda _: self._ready.append(branch))
+                awaited.when_done(lambda _: self._ready.append(branch))
             else:
-                self._fault = RouterFault(_foreign(awaited))
+                self._fault = self._fault or RouterFault(_foreign(awaited))
         finally:
             self._current = None
 
-    def _lose(self, pending: Pending[Any], branch: _Branch | None) -> None:
+    def _settle(
+        self, pending: Pending[Any], value: Any, error: BaseException | None = None
+    ) -> None:
+        """Give a value, and call back all that wait for it, and for them, one after the other."""
+        pending.done, pending.value, pending.error = True, value, error
+        self._due.extend((callback, pending) for callback in pending.callbacks)
+        pending.callbacks.clear()
+        if self._settling:
+            return  # the loop below is running further up: chains of any length need no depth
+        self._settling = True
+        try:
+            while self._due:
+                callback, settled = self._due.popleft()
+                callback(settled)
+        finally:
+            self._settling = False
+
+    # --- losing and ending -----------------------------------------------------------------------
+
+    def _lose(self, pending: Pending[Any], branch: Branch | None) -> None:
         if branch is not None:
             self._close(branch)
         elif pending.key is not None:
             self._cancel(pending.key, "race_lost")
+        else:
+            for member, its_branch in pending.members:
+                self._lose(member, its_branch)
 
-    def _close(self, branch: _Branch) -> None:
+    def _close(self, branch: Branch) -> None:
         """Close a losing branch, everything that it started, and the steps they own."""
         for child in branch.children:
             self._close(child)
         if not branch.closed:
             branch.closed = True
             self._close_coroutine(branch.coroutine)
+            self._settle(branch.result, Failure("", "", "Cancelled", "the branch lost a race"))
         for key in branch.steps:
             self._cancel(key, "race_lost")
 
     def _close_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         closing, self._closing = self._closing, True
+        refused, self._refused = self._refused, False
         try:
             coroutine.close()
-        except (Exception, StepLimit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._fault = self._fault or RouterFault(
-                f"a branch could not be closed: {type(error).__name__}: {error}"
+                f"a branch could not be closed: {describe(error)}"
             )
         finally:
-            self._closing = closing
+            self._closing, self._refused = closing, refused
 
-    def _cancel(self, key: str, reason: Any) -> None:
+    def _cancel(self, key: str, reason: Literal["race_lost", "turn_ended"]) -> None:
         pending = self._open.pop(key, None)
         if pending is not None:
             self._out.append(Cancelled(key, reason))
-            pending._settle(Failure.cancelled(key))
+            self._settle(pending, Failure.cancelled(key))
 
     def _finish(self) -> None:
-        """End: close every branch, cancel every open step."""
+        """End: close every branch, cancel every open step. Nobody is called back any more."""
         self.ended = True
         self._closing = True
         if self._root is not None:
             self._shut(self._root)
         self._ready.clear()
-        for key in tuple(self._open):
-            self._cancel(key, "turn_ended")
-        self._ready.clear()
+        self._out.extend(Cancelled(key, "turn_ended") for key in self._open)
+        self._open.clear()
 
-    def _shut(self, branch: _Branch) -> None:
+    def _shut(self, branch: Branch) -> None:
         for child in branch.children:
             self._shut(child)
         if not branch.closed:
@@ -310,6 +346,22 @@ class TurnEngine:
     def _take(self) -> list[Emission]:
         out, self._out = self._out, []
         return out
+
+
+_TAKEN = "a coroutine was given to gather or first twice: call its function for each time"
+
+
+def _distinct(members: list[Member]) -> None:
+    coroutines = {id(branch.coroutine) for _, branch in members if branch is not None}
+    if len(coroutines) < sum(branch is not None for _, branch in members):
+        raise RouterFault(_TAKEN)
+
+
+def _dismiss(awaitables: tuple[Awaitable[Any], ...]) -> None:
+    """Close coroutines that nobody will run: Python would warn of them, at a time of its own."""
+    for one in awaitables:
+        if inspect.iscoroutine(one) and inspect.getcoroutinestate(one) == inspect.CORO_CREATED:
+            one.close()
 
 
 def _foreign(awaited: object) -> str:

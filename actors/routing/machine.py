@@ -8,14 +8,15 @@ made and not yet committed. Where a commit fails, the machine is thrown away and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from actors.routing import asking, context
-from actors.routing.asking import Texts
+from actors.routing.admission import admit
+from actors.routing.asking import Asking, Texts
 from actors.routing.batch import Batch, Given, compare
 from actors.routing.engine import TurnEngine
 from actors.routing.registry import Route, router
@@ -28,13 +29,14 @@ from actors.routing.steps import (
     Emission,
     Emitted,
     Ended,
-    StepLimit,
+    Failure,
     TimerStep,
 )
 from actors.routing.turn import Facts, Turn
+from actors.routing.verdict import verdict
 from events.envelope import Event
-from events.errors import ControlRoomError, RouterFault
-from events.session import DEADLINE, Session
+from events.errors import ConfigError, RouterFault, StoreError, UnknownEvent
+from events.session import DEADLINE, Session, Timer
 from events.session import Turn as TurnState
 from events.types import (
     ChanceDrawn,
@@ -43,6 +45,7 @@ from events.types import (
     ModelCancelled,
     ModelFailed,
     Retry,
+    SessionClosed,
     SessionResumed,
     TimerFired,
     TimerSet,
@@ -51,7 +54,7 @@ from events.types import (
     TurnFailed,
     TurnStarted,
 )
-from events.values import Blob
+from events.values import Blob, Semantics
 
 ENGINE = 1
 """Version of the engine and of this machine."""
@@ -73,31 +76,37 @@ class SessionMachine:
     def __init__(self, stream: str, load: context.Load, scripts: Scripts | None = None) -> None:
         self.session = Session(stream)
         self.texts = Texts(load)
+        self._asking = Asking(self.session, self.texts)
         self._scripts = scripts
         self._engine: TurnEngine | None = None
-        self._held: list[tuple[str, Any]] = []
-        self._draws: list[str] = []
+        self._held: dict[str, Any] = {}
+        self._drawing: set[str] = set()
 
     def advance(self, given: Given, at: datetime) -> list[Event]:
         """Take one input: returns its event and every event that follows from it, in order.
 
-        The events are folded into `session` already; they are not stored yet.
+        The events are folded into `session` already; they are not stored yet. Raises `Refused`,
+        and nothing has changed, where the input does not fit the session's state. After any other
+        error (a text that cannot be loaded, a turn of another release) the machine is no longer of
+        use: restore another.
         """
+        admit(self.session, given, self._drawing)
         batch = Batch(self.session, given, at)
         match given.data:
-            case TurnStarted():
-                self._begin(batch)
             case ModelAnswered() | ModelFailed() as data if given.step:
                 self._feed(batch, given.step, asking.outcome(given.step, data, self.texts))
+            case TurnStarted():
+                self._begin(batch)
             case ChanceDrawn(value=value) if given.step:
+                self._drawing.discard(given.step)
                 self._feed(batch, given.step, value)
             case TimerFired() if given.step == DEADLINE:
                 self._deadline(batch)
             case TimerFired() if given.step:
                 self._feed(batch, given.step, None)
-            case SessionResumed():
-                held, self._held = self._held, []
-                for key, outcome in held:
+            case SessionResumed() | SessionClosed():
+                held, self._held = self._held, {}
+                for key, outcome in held.items():
                     self._feed(batch, key, outcome)
             case TurnCancelled() if given.turn and self.session.open is None:
                 self._called_off(batch, given.turn)
@@ -122,16 +131,26 @@ class SessionMachine:
     @property
     def waiting(self) -> tuple[str, ...]:
         """Keys of the open turn's steps that have no outcome yet."""
-        turn = self.session.open
-        if turn is None or self._engine is None:
+        if self._engine is None:
             return ()
-        held = {key for key, _ in self._held}
-        return tuple(key for key in self._engine.open_steps if key not in held)
+        return tuple(key for key in self._engine.open_steps if key not in self._held)
 
     @property
     def draws(self) -> tuple[str, ...]:
         """Those of `waiting` that wait for chance; the caller answers each with `ChanceDrawn`."""
-        return tuple(key for key in self.waiting if key in self._draws)
+        return tuple(key for key in self.waiting if key in self._drawing)
+
+    @property
+    def timers(self) -> Mapping[str, Timer]:
+        """The open turn's timers that somebody waits for, and its deadline, by step key.
+
+        `session.open.timers` also holds those that lost a race: nothing follows when they fire.
+        """
+        turn = self.session.open
+        if turn is None:
+            return {}
+        wanted = {DEADLINE, *self.waiting}
+        return {key: timer for key, timer in turn.timers.items() if key in wanted}
 
     def request(self, key: str) -> tuple[ModelAsked, list[tuple[context.Role, str]]]:
         """The step `key` of the open turn, and its messages as they are sent to the model."""
@@ -151,21 +170,27 @@ class SessionMachine:
         turn = self._open()
         assert turn.config
         assert turn.started
-        self._held, self._draws = [], []
+        semantics = turn.started.semantics
+        _readable(semantics)
+        if semantics.script is not None and self._scripts is None:
+            raise ConfigError(f"turn {turn.id} runs a script, and this process may run none")
+        self._held, self._drawing = {}, set()
         self._engine = engine = TurnEngine(turn.config.max_steps)
-        facts = orjson.loads(self.texts.load(turn.started.facts))
         view = Turn(
             engine,
             id=turn.id,
             message=self.texts.read(turn.message.content) if turn.message else "",
-            config=turn.config,
-            facts=Facts.of(facts),
+            # A script could change what hangs on the configuration, such as `extra`.
+            config=turn.config.model_copy(deep=True) if semantics.script else turn.config,
+            facts=Facts.of(orjson.loads(self.texts.load(turn.started.facts))),
             last_speaker=self.session.last_speaker,
         )
         try:
             coroutine = self._coroutine(turn, view)
-        except Exception as error:
-            self._emit(batch, [*engine.close(), Ended(None, error)])
+        except (StoreError, UnknownEvent, KeyboardInterrupt):
+            raise  # says something of this process, nothing of the turn
+        except BaseException as error:
+            self._emit(batch, [Ended(None, error)])
         else:
             self._emit(batch, engine.start(coroutine))
 
@@ -177,24 +202,22 @@ class SessionMachine:
             return self._again(turn.started.retry, view)
         if semantics.script is None:
             return router(turn.config.routing_pattern, semantics.router)(view)
-        if self._scripts is None:
-            raise RouterFault("this process may not run scripts")
+        assert self._scripts
         coroutine = self._scripts(semantics.script, turn.config.script or "")(view)
         if not inspect.iscoroutine(coroutine):
             raise RouterFault(f"{turn.config.script} must be an 'async def' that takes the turn")
         return coroutine
 
-    async def _again(self, retry: Retry, view: Turn) -> Answer | None:
+    async def _again(self, retry: Retry, view: Turn) -> Answer | Failure:
         """The router of a retry: the same question to one participant, as it was asked then."""
         step = self.session.turns[retry.turn].last_ask(retry.participant)
-        assert step
-        assert step.asked
-        outcome = await view.ask_again(asking.repeated(step.asked, step.key, self.texts))
-        return outcome if isinstance(outcome, Answer) else None
+        if step is None or step.asked is None:
+            raise RouterFault(f"{retry.participant} was not asked for an answer in {retry.turn}")
+        return await view.ask_again(asking.repeated(step.asked, step.key, self.texts))
 
     def _feed(self, batch: Batch, key: str, outcome: Any) -> None:
         if self.session.status == "paused":
-            self._held.append((key, outcome))
+            self._held[key] = outcome
         elif self._engine is not None:
             self._emit(batch, self._engine.feed(key, outcome))
 
@@ -206,13 +229,13 @@ class SessionMachine:
             f"the turn took longer than its deadline of {turn.config.deadline:g} s: raise "
             "'deadline' of the session, or use faster models"
         )
-        self._cancel(batch, turn.id, self._engine.close())
+        self._cancel(batch, turn, self._engine.close())
         self._end(batch, TurnFailed(reason="deadline", message=message))
 
-    def _called_off(self, batch: Batch, turn: str) -> None:
+    def _called_off(self, batch: Batch, id: str) -> None:
         if self._engine is not None:
-            self._cancel(batch, turn, self._engine.close())
-        self._engine = None
+            self._cancel(batch, self.session.turns[id], self._engine.close())
+        self._forget()
 
     # --- emissions -------------------------------------------------------------------------------
 
@@ -223,55 +246,46 @@ class SessionMachine:
         for emission in emissions:
             match emission:
                 case Emitted(AskStep() as step):
-                    asked = asking.asked(self.session, turn, step, self.texts)
-                    batch.add(asked, turn.id, step.key)
+                    batch.add(self._asking.asked(turn, step), turn.id, step.key)
                 case Emitted(TimerStep(key, seconds)):
                     batch.add(TimerSet(seconds=seconds), turn.id, key)
                 case Emitted(DrawStep(key)):
-                    self._draws.append(key)
+                    self._drawing.add(key)
                 case Cancelled():
-                    self._cancel(batch, turn.id, [emission])
+                    self._cancel(batch, turn, [emission])
                 case Decided(decision):
                     batch.add(decision, turn.id)
                 case Ended(value, fault):
-                    self._end(batch, self._verdict(turn, value, fault))
+                    self._end(batch, verdict(turn, value, fault, self.texts))
 
-    def _cancel(self, batch: Batch, turn: str, emissions: Iterable[Emission]) -> None:
+    def _cancel(self, batch: Batch, turn: TurnState, emissions: Iterable[Cancelled]) -> None:
+        """Record the calls that are not wanted any more.
+
+        An answer that is held back while the session is paused has come, and cannot be cancelled.
+        """
         for emission in emissions:
-            if isinstance(emission, Cancelled) and emission.key.startswith("ask:"):
-                batch.add(ModelCancelled(reason=emission.reason), turn, emission.key)
+            step = turn.steps.get(emission.key)
+            if step is not None and step.asked is not None and step.outcome is None:
+                batch.add(ModelCancelled(reason=emission.reason), turn.id, step.key)
 
     def _end(self, batch: Batch, end: TurnCompleted | TurnFailed) -> None:
         batch.add(end, self._open().id)
+        self._forget()
+
+    def _forget(self) -> None:
         self._engine = None
-
-    def _verdict(
-        self, turn: TurnState, value: Any, fault: BaseException | None
-    ) -> TurnCompleted | TurnFailed:
-        if isinstance(fault, StepLimit):
-            return TurnFailed(reason="too_many_steps", message=str(fault))
-        if fault is not None:
-            name = "" if isinstance(fault, ControlRoomError) else f"{type(fault).__name__}: "
-            return TurnFailed(reason="router_fault", message=f"{name}{fault}"[:4000])
-        if isinstance(value, Answer):
-            return TurnCompleted(answer_from=value.step)
-        if isinstance(value, str):
-            return TurnCompleted(answer=self.texts.spill(value))
-        if value is not None:
-            message = f"the router returned {type(value).__name__}: return an Answer, a str or None"
-            return TurnFailed(reason="router_fault", message=message)
-        if turn.somebody_answered:
-            return TurnCompleted()
-        return TurnFailed(reason="nobody_answered", message=_why_nobody(turn))
+        self._held, self._drawing = {}, set()
 
 
-def _why_nobody(turn: TurnState) -> str:
-    failed = {
-        f"{step.asked.participant}: {step.outcome.message}"
-        for step in turn.steps.values()
-        if step.asked and isinstance(step.outcome, ModelFailed)
-    }
-    return f"nobody answered: {'; '.join(sorted(failed)) or 'nobody was asked'}"[:4000]
+def _readable(semantics: Semantics) -> None:
+    """Raise `UnknownEvent` for a turn that code of another release decided."""
+    ours = {"engine": ENGINE, "context": context.VERSION, "parsers": PARSERS}
+    for name, version in ours.items():
+        if (theirs := getattr(semantics, name)) != version:
+            raise UnknownEvent(
+                f"the turn was decided by version {theirs} of the {name}, and this release has "
+                f"version {version}: use the release that recorded it, or a newer one"
+            )
 
 
 def _opened(events: Sequence[Event]) -> int:

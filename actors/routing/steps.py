@@ -14,7 +14,8 @@ class AskStep:
     """Ask a participant.
 
     `see` says up to where the conversation is shown: as it stood when the turn `start`ed (with the
-    message), or as it stands `now`. `history` overrides the participant's mode.
+    message), or as it stands `now`. `history` overrides the participant's mode. `upto` is set where
+    the step repeats an earlier one: it is shown what that one was, in its `window`.
     """
 
     key: str
@@ -27,6 +28,7 @@ class AskStep:
     exclude: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     upto: int | None = None
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

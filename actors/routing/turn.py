@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from actors.routing.engine import Pending, TurnEngine
+from actors.routing import valid
+from actors.routing.engine import TurnEngine
+from actors.routing.pending import Pending
 from actors.routing.steps import Answer, AskStep, DrawStep, Failure, TimerStep
 from events.config import Participant, SessionConfig
 from events.errors import RouterFault
@@ -30,10 +32,13 @@ class Facts:
 class Turn:
     """One user message and everything that follows from it.
 
-    A router is `async def route(turn: Turn) -> Answer | str | None`. It may await only what `ask`,
-    `timer`, `draw`, `gather` and `first` return. A step is emitted when the method is called, not
-    when it is awaited, so `a = turn.ask("x"); b = turn.ask("y")` asks both at once. What it returns
-    is the turn's answer. It must depend on nothing but the turn: no clock, no chance, no I/O.
+    A router is `async def route(turn: Turn) -> Answer | Failure | str | None`. It may await only
+    what `ask`, `timer`, `draw`, `gather` and `first` return. A step is emitted when the method is
+    called, not when it is awaited, so `a = turn.ask("x"); b = turn.ask("y")` asks both at once.
+    What it returns is the turn's answer (a `Failure` is none). It must depend on nothing but the
+    turn: no clock, no chance, no I/O, and no order of a set, which differs between processes.
+
+    Whatever these methods cannot do raises `RouterFault`.
     """
 
     def __init__(
@@ -74,12 +79,20 @@ class Turn:
         """Ask a participant; the outcome is an `Answer` or a `Failure`.
 
         `public` answers become part of the conversation. `see` decides what of it is shown: up to
-        the turn's message (`start`), or also what was answered since (`now`), less the steps in
-        `exclude`. `schema` asks for JSON of that form, where the model can do that.
+        the turn's message (`start`), or also what was answered since (`now`), less the steps of
+        this turn in `exclude`. `schema` asks for JSON of that form, where the model can do that.
+        `purpose` is a word of up to 64 characters for the log.
         """
-        if self.config.participant(participant) is None:
-            names = ", ".join(p.id for p in self.participants)
-            raise RouterFault(f"{participant!r} is not a participant: there are {names}")
+        self._known(participant)
+        if instruction is not None:
+            valid.text(instruction, "an instruction")
+        valid.text(purpose, "a purpose", 64)
+        valid.choice(see, "see", ("start", "now"))
+        valid.choice(history, "history", (None, "shared", "isolated", "none"))
+        for key in exclude:
+            if not self._engine.emitted(valid.text(key, "an excluded step")):
+                raise RouterFault(f"no step {key[:100]!r} of this turn: exclude what was asked")
+        form = None if schema is None else valid.schema(schema)
         return self._engine.emit(
             "ask",
             participant,
@@ -88,62 +101,73 @@ class Turn:
                 participant,
                 instruction=instruction,
                 purpose=purpose,
-                public=public,
+                public=bool(public),
                 see=see,
                 history=history,
                 exclude=tuple(exclude),
-                schema=schema,
+                schema=form,
             ),
         )
 
     def ask_again(self, step: AskStep) -> Pending[Answer | Failure]:
         """Ask what an earlier turn asked, with the context of that time."""
-
-        def again(key: str) -> AskStep:
-            return AskStep(
-                key,
-                step.participant,
-                step.instruction,
-                step.purpose,
-                history=step.history,
-                exclude=step.exclude,
-                schema=step.schema,
-                upto=step.upto,
-            )
-
-        return self._engine.emit("ask", step.participant, again)
+        self._known(step.participant)
+        return self._engine.emit("ask", step.participant, lambda key: replace(step, key=key))
 
     def timer(self, seconds: float, name: str = "timer") -> Pending[None]:
-        """Wait for so many seconds; pauses of the session do not count."""
-        return self._engine.emit("timer", name, lambda key: TimerStep(key, seconds))
+        """Wait for so many seconds, at most a day; pauses of the session do not count."""
+        length = valid.seconds(seconds)
+        return self._engine.emit("timer", valid.name(name), lambda key: TimerStep(key, length))
 
     def draw(self, name: str = "chance") -> Pending[int]:
         """A number by chance, uniform in [0, 2**53); it is recorded."""
-        return self._engine.emit("draw", name, DrawStep)
+        return self._engine.emit("draw", valid.name(name), DrawStep)
 
     def gather(self, *awaitables: Awaitable[Any]) -> Pending[tuple[Any, ...]]:
         """All values in order; no branch stops another."""
         return self._engine.gather(*awaitables)
 
     def first(self, *awaitables: Awaitable[Any]) -> Pending[Any]:
-        """Give the first value that is not a `Failure`, or the last failure; cancel the losers."""
+        """Give the first value that is not a `Failure`, or the last failure; cancel the losers.
+
+        Who awaits a loser gets a `Failure` whose `error` is "Cancelled".
+        """
         return self._engine.first(*awaitables)
 
     def decide(
         self, participants: Sequence[str], reason: str, *, fallback: str | None = None
     ) -> None:
-        """Record who is to answer, and why."""
+        """Record who is to answer, and why. Reasons have up to 4,000 characters."""
+        for participant in participants:
+            self._known(participant)
+        valid.text(reason, "a reason", valid.REASON)
+        if fallback is not None:
+            valid.text(fallback, "a fallback", valid.REASON)
         self._engine.record(
             RouteDecided(participants=tuple(participants), reason=reason, fallback=fallback)
         )
 
     def cast(self, voter: str, choice: str | None, reason: str) -> None:
         """Record a ballot; `choice` None is an abstention."""
+        self._known(voter)
+        if choice is not None:
+            self._known(choice)
+        valid.text(reason, "a reason", valid.REASON)
         self._engine.record(VoteCast(voter=voter, choice=choice, reason=reason))
 
     def tally(self, counts: Mapping[str, int], winner: str, tie_broken_by: str | None) -> None:
         """Record the count of a vote."""
+        for participant in (*counts, winner):
+            self._known(participant)
+        if tie_broken_by is not None:
+            valid.text(tie_broken_by, "a rule", valid.REASON)
         tallies = tuple(Tally(participant=p, votes=n) for p, n in counts.items())
         self._engine.record(
             VotesTallied(tallies=tallies, winner=winner, tie_broken_by=tie_broken_by)
         )
+
+    def _known(self, participant: str) -> None:
+        name = valid.text(participant, "a participant's id")
+        if self.config.participant(name) is None:
+            names = ", ".join(p.id for p in self.participants)
+            raise RouterFault(f"{name[:100]!r} is not a participant: there are {names}")

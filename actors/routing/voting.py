@@ -54,7 +54,7 @@ async def _vote(turn: Turn, voter: str, others: list[str]) -> tuple[str | None, 
     )
     if isinstance(outcome, Failure):
         return None, f"abstention: the call failed ({outcome.error})"
-    ballot = first_object(outcome.text)
+    ballot = first_object(outcome.text, "choice")
     if ballot is None:
         return None, "abstention: the ballot is not JSON"
     named = named_participants(ballot.get("choice"), turn.participants)

@@ -1,0 +1,132 @@
+"""Which inputs a session can take in its present state.
+
+Who drives the machine decides what to give it; this is the last guard before the log, so that no
+input can reach another turn, end a step twice, or bring a session into a state that is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from actors.routing.batch import Given
+from events.errors import Refused
+from events.session import DEADLINE, Session
+from events.types import (
+    ChanceDrawn,
+    ModelAnswered,
+    ModelDiscarded,
+    ModelFailed,
+    ModelReasked,
+    Payload,
+    SessionCreated,
+    SessionPaused,
+    SessionReconfigured,
+    SessionResumed,
+    TimerFired,
+    TurnCancelled,
+    TurnQueued,
+    TurnStarted,
+)
+
+Why = str | None
+"""Why an input does not fit, or None where it does."""
+
+
+def admit(session: Session, given: Given, draws: Collection[str]) -> None:
+    """Raise `Refused` where `given` does not fit; `draws` are the keys that wait for chance."""
+    kind = type(given.data)
+    if session.status == "none" and kind is not SessionCreated:
+        why: Why = "there is no session yet"
+    elif session.status == "closed" and kind in _NEEDS_OPEN_SESSION:
+        why = "the session is closed"
+    elif kind in _IN_OPEN_TURN and (session.open is None or session.open.id != given.turn):
+        why = "the turn is not open"
+    elif kind is ChanceDrawn:
+        why = None if given.step in draws else "no step waits for that chance"
+    else:
+        check = _CHECKS.get(kind)
+        why = check(session, given) if check is not None else None
+    if why is not None:
+        where = ", ".join(part for part in (session.stream, given.turn, given.step) if part)
+        raise Refused(f"{given.data.type} does not fit ({where}): {why}")
+
+
+def _created(session: Session, given: Given) -> Why:
+    return None if session.status == "none" else "the session was created before"
+
+
+def _paused(session: Session, given: Given) -> Why:
+    return None if session.status == "active" else "the session is paused"
+
+
+def _resumed(session: Session, given: Given) -> Why:
+    return None if session.status == "paused" else "the session is not paused"
+
+
+def _queued(session: Session, given: Given) -> Why:
+    if not given.turn:
+        return "a turn needs an id"
+    return "the turn exists" if given.turn in session.turns else None
+
+
+def _started(session: Session, given: Given) -> Why:
+    assert isinstance(given.data, TurnStarted)
+    if session.open is not None:
+        return f"turn {session.open.id} is open"
+    if session.status == "paused":
+        return "the session is paused"
+    if not given.turn:
+        return "a turn needs an id"
+    turn, retry = session.turns.get(given.turn), given.data.retry
+    if turn is not None:
+        return None if turn.status == "queued" else "the turn was started before"
+    if retry is not None:
+        return None if retry.turn in session.turns else "the turn to retry does not exist"
+    return None if given.data.message is not None else "there is no message"
+
+
+def _cancelled(session: Session, given: Given) -> Why:
+    turn = session.turns.get(given.turn or "")
+    live = turn is not None and turn.status in ("queued", "open")
+    return None if live else "the turn is neither open nor queued"
+
+
+def _asked(session: Session, given: Given) -> Why:
+    step = session.open.steps.get(given.step or "") if session.open else None
+    if step is None or step.asked is None:
+        return "nobody was asked that"
+    return None if step.outcome is None else "the step has an outcome: record model.discarded"
+
+
+def _running(session: Session, given: Given) -> Why:
+    if session.open is None or given.step not in session.open.timers:
+        return "there is no such timer"
+    if given.step == DEADLINE and session.status == "paused":
+        return "a deadline stands still while the session is paused"
+    return None
+
+
+def _discarded(session: Session, given: Given) -> Why:
+    turn = session.turns.get(given.turn or "")
+    return None if turn is not None and given.step in turn.steps else "there is no such step"
+
+
+_CHECKS: dict[type[Payload], Callable[[Session, Given], Why]] = {
+    SessionCreated: _created,
+    SessionPaused: _paused,
+    SessionResumed: _resumed,
+    TurnQueued: _queued,
+    TurnStarted: _started,
+    TurnCancelled: _cancelled,
+    ModelAnswered: _asked,
+    ModelFailed: _asked,
+    ModelReasked: _asked,
+    ModelDiscarded: _discarded,
+    TimerFired: _running,
+}
+
+_IN_OPEN_TURN = frozenset({ModelAnswered, ModelFailed, ModelReasked, TimerFired, ChanceDrawn})
+
+_NEEDS_OPEN_SESSION = frozenset(
+    {SessionPaused, SessionResumed, SessionReconfigured, TurnQueued, TurnStarted}
+)

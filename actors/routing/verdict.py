@@ -1,0 +1,55 @@
+"""How a turn ends, from what its router returned or raised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.routing import valid
+from actors.routing.asking import Texts
+from actors.routing.faults import LONGEST, describe
+from actors.routing.steps import Answer, Failure, StepLimit
+from events.errors import RouterFault
+from events.session import Turn, text_digest
+from events.types import ModelAnswered, ModelFailed, TurnCompleted, TurnFailed
+
+
+def verdict(
+    turn: Turn, value: Any, fault: BaseException | None, texts: Texts
+) -> TurnCompleted | TurnFailed:
+    """The event that ends `turn`, whose router returned `value` or could not go on."""
+    if isinstance(fault, StepLimit):
+        return TurnFailed(reason="too_many_steps", message=str(fault))
+    try:
+        if fault is not None:
+            raise fault
+        return _completed(turn, value, texts)
+    except BaseException as error:
+        return TurnFailed(reason="router_fault", message=describe(error))
+
+
+def _completed(turn: Turn, value: Any, texts: Texts) -> TurnCompleted | TurnFailed:
+    if isinstance(value, Answer):
+        step = turn.steps.get(value.step)
+        said = step.outcome if step is not None else None
+        text = valid.text(value.text, "the text of an answer")
+        if isinstance(said, ModelAnswered) and text_digest(said.text) == text_digest(text):
+            return TurnCompleted(answer_from=value.step)
+        return TurnCompleted(answer=texts.spill(text))  # the router's own words
+    if isinstance(value, str):
+        return TurnCompleted(answer=texts.spill(str(valid.text(value, "an answer"))))
+    if value is not None and not isinstance(value, Failure):
+        raise RouterFault(
+            f"the router returned {type(value).__name__}: return an Answer, a str or None"
+        )
+    if turn.somebody_answered:
+        return TurnCompleted()
+    return TurnFailed(reason="nobody_answered", message=_why_nobody(turn))
+
+
+def _why_nobody(turn: Turn) -> str:
+    failed = {
+        f"{step.asked.participant}: {step.outcome.message}"
+        for step in turn.steps.values()
+        if step.asked and isinstance(step.outcome, ModelFailed)
+    }
+    return f"nobody answered: {'; '.join(sorted(failed)) or 'nobody was asked'}"[:LONGEST]
