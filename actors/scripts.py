@@ -1,8 +1,8 @@
-"""Routers that an operator wrote: their source is recorded, and only what was recorded runs.
+"""The `script` pattern: an operator's own router, kept with every turn that it decides.
 
-A script is a module in the room's folder of scripts. With it goes every module of that folder which
-it imports, directly or not; other imports (the standard library, `actors.routing`, `events`) are
-resolved as usual.
+`collect` takes the source that a turn is about to run, `load` runs exactly that source, whatever
+lies in the scripts directory by then: what is replayed is what was recorded. A script is code of
+the operator and runs with the rights of the room; `load` keeps it repeatable, not harmless.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -18,126 +18,206 @@ from typing import Any
 
 import orjson
 
+from actors.routing.faults import describe
 from actors.routing.registry import Route
 from events.canonical import canonical_json
 from events.errors import ConfigError
 
-CACHED = 64
-"""Sources whose modules are kept after they were executed."""
+LARGEST = 1024 * 1024
+"""Bytes of a script with all its modules at most."""
+
+UNREPEATABLE = frozenset(
+    "asyncio concurrent ctypes http multiprocessing sched secrets selectors signal smtplib socket "
+    "socketserver sqlite3 ssl subprocess threading time urllib xmlrpc".split()
+)
+"""Modules of Python that no router can use: what they give is never the same again."""
 
 
-def collect(folder: Path, entry: str) -> bytes:
-    """The source of `entry` (`module:function`) and of the local modules that it imports.
+def collect(directory: Path, entry: str) -> bytes:
+    """The source of a script, `module:function`, with all modules of `directory` that it imports.
 
-    Canonical JSON, `{"entry": ..., "modules": {name: source}}`, the same bytes for the same source.
-    Raises a `ConfigError` that says what to do where a module is not in `folder` or cannot be read.
+    Canonical JSON: `{"entry": "module:function", "modules": {name: source}}`. Raises `ConfigError`
+    where a module is missing, lies elsewhere, is not Python, or may not be imported by a router.
     """
-    name = entry.partition(":")[0]
+    name, function = _split(entry)
+    if not directory.is_dir():
+        raise ConfigError(f"there is no scripts directory {directory}: create it and put {name}.py")
+    root = directory.resolve()
     modules: dict[str, str] = {}
     wanted = [name]
     while wanted:
-        current = wanted.pop()
-        if current in modules:
+        module = wanted.pop()
+        if module in modules:
             continue
-        path = _path(folder, current)
+        path = _local(root, module)
         if path is None:
-            raise ConfigError(
-                f"there is no script {current!r}: put {current.replace('.', '/')}.py into "
-                f"{folder}, or set CONTROL_ROOM_SCRIPTS to the folder that holds it"
-            )
-        modules[current] = source = _read(path)
-        wanted += [other for other in _imported(current, source) if _path(folder, other)]
-    return canonical_json({"entry": entry, "modules": modules})
+            raise ConfigError(f"there is no script {module}.py in {directory}: put it there")
+        modules[module], tree = _parsed(path, module)
+        for imported, names in _imports(tree):
+            if _local(root, imported) is not None:
+                wanted.append(imported)
+            elif why := _not_importable(imported, names):
+                raise ConfigError(f"script {module}.py imports {imported!r}, {why}")
+        if module == name and function not in _bound(tree):
+            raise ConfigError(f"script {module}.py has no function {function!r}: define it")
+    source = canonical_json({"entry": entry, "modules": modules})
+    if len(source) > LARGEST:
+        raise ConfigError(f"script {entry} has {len(source)} bytes, at most {LARGEST} are allowed")
+    return source
 
 
 def load(source: bytes, entry: str) -> Route:
-    """The router `entry` of a source that `collect` gave; it reads nothing from disk.
+    """The router of what `collect` gave; the same source gives the same function.
 
-    Raises a `ConfigError` where the source does not compile or lacks the function.
+    Raises `ConfigError` where the source cannot be run or has no such function.
     """
+    name, function = _split(entry)
     digest = sha256(source).hexdigest()
-    bundle = _CACHE.get(digest)
+    bundle = _BUNDLES.get(digest)
     if bundle is None:
-        bundle = _CACHE[digest] = _Bundle(orjson.loads(source)["modules"], digest)
-        while len(_CACHE) > CACHED:
-            _CACHE.popitem(last=False)
-    name, _, function = entry.partition(":")
-    route = getattr(bundle.module(name), function, None)
+        bundle = _Bundle(digest, _unpacked(source))
+    try:
+        module = bundle.module(name)
+    except BaseException as error:
+        bundle.forget()
+        if isinstance(error, ConfigError | KeyboardInterrupt):
+            raise
+        raise ConfigError(f"script {entry} cannot be run: {describe(error)}") from error
+    _BUNDLES[digest] = bundle
+    route = getattr(module, function, None)
     if not callable(route):
-        raise ConfigError(f"script {name!r} has no function {function!r}")
-    return route  # type: ignore[no-any-return]
+        raise ConfigError(f"script {name} has no function {function!r}")
+    found: Route = route
+    return found
 
 
 class _Bundle:
-    """Modules made of recorded source, apart from those of the process."""
+    """The modules of one source, each run once and in a namespace of its own."""
 
-    def __init__(self, sources: dict[str, str], digest: str) -> None:
+    def __init__(self, digest: str, sources: Mapping[str, str]) -> None:
+        self._prefix = f"_script_{digest}"
         self._sources = sources
-        self._digest = digest[:12]
         self._modules: dict[str, ModuleType] = {}
+        self._builtins = {**vars(builtins), "__import__": self._import}
 
     def module(self, name: str) -> ModuleType:
-        """The module of that name, executed when first wanted."""
+        """The module of that name; runs it the first time."""
         if name in self._modules:
             return self._modules[name]
         if name not in self._sources:
-            raise ConfigError(f"the recorded script does not hold module {name!r}")
-        module = ModuleType(name)
-        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
+            raise ConfigError(f"the recorded script has no module {name!r}")
+        code = compile(self._sources[name], f"<script {name}>", "exec", dont_inherit=True)
+        module = ModuleType(f"{self._prefix}.{name}")
+        module.__dict__["__builtins__"] = self._builtins
         self._modules[name] = module
-        try:
-            code = compile(self._sources[name], f"<script {name} {self._digest}>", "exec")
-            exec(code, module.__dict__)  # the operator's own code, or one whose hash is trusted
-        except Exception as error:
-            del self._modules[name]
-            raise ConfigError(f"script {name!r}: {type(error).__name__}: {error}") from error
+        sys.modules[module.__name__] = module  # where dataclasses and pydantic look for it
+        exec(code, module.__dict__)
         return module
 
+    def forget(self) -> None:
+        """Take the modules out of the interpreter again."""
+        for module in self._modules.values():
+            sys.modules.pop(module.__name__, None)
+        self._modules.clear()
+
     def _import(
-        self, name: str, globals_: Any = None, locals_: Any = None, names: Any = (), level: int = 0
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
     ) -> ModuleType:
+        """What the `import` statement of these modules calls."""
         if level == 0 and name in self._sources:
-            module = self.module(name)
-            for attribute in names or ():
-                if f"{name}.{attribute}" in self._sources:
-                    setattr(module, attribute, self.module(f"{name}.{attribute}"))
-            return module if names or "." not in name else self.module(name.partition(".")[0])
-        return builtins.__import__(name, globals_, locals_, names or (), level)
+            return self.module(name)
+        if why := _not_importable("." * level + name, fromlist or ()):
+            raise ConfigError(f"a script imports {name!r}, {why}")
+        return builtins.__import__(name, globals, locals, fromlist or (), level)
 
 
-_CACHE: OrderedDict[str, _Bundle] = OrderedDict()
+_BUNDLES: dict[str, _Bundle] = {}
 
 
-def _path(folder: Path, module: str) -> Path | None:
-    """The file of a module in `folder`, or None where it has none there."""
-    root = folder.resolve()
-    if module.partition(".")[0] in sys.stdlib_module_names:
+def _split(entry: str) -> tuple[str, str]:
+    name, colon, function = entry.partition(":")
+    if not colon or not name.isidentifier() or not function.isidentifier():
+        raise ConfigError(
+            f"{entry!r} does not name a script: write 'module:function' for function in module.py, "
+            "directly in the scripts directory"
+        )
+    return name, function
+
+
+def _local(root: Path, module: str) -> Path | None:
+    """The file of a module in the scripts directory itself, or None."""
+    if not module.isidentifier():
         return None
-    base = root.joinpath(*module.split("."))
-    for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
-        if path.is_file() and path.resolve().is_relative_to(root):
-            return path
-    return None
+    path = root / f"{module}.py"
+    if not path.is_file():
+        return None
+    if path.resolve().parent != root:
+        raise ConfigError(f"script {module}.py is a link to outside of {root}: copy it there")
+    return path
 
 
-def _read(path: Path) -> str:
+def _parsed(path: Path, module: str) -> tuple[str, ast.Module]:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"script {path.name} cannot be read: {error}") from None
-
-
-def _imported(module: str, source: str) -> list[str]:
-    """Names of the modules that a source may import, in order."""
-    try:
-        tree = ast.parse(source)
+        source = path.read_text(encoding="utf-8-sig")
+        return source, ast.parse(source)
+    except UnicodeDecodeError:
+        raise ConfigError(f"script {module}.py is not UTF-8: save it as UTF-8") from None
     except SyntaxError as error:
-        raise ConfigError(f"script {module!r}, line {error.lineno}: {error.msg}") from None
-    found: dict[str, None] = {}
+        raise ConfigError(f"script {module}.py, line {error.lineno}: {error.msg}") from None
+    except ValueError as error:
+        raise ConfigError(f"script {module}.py is not Python: {error}") from None
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every module that is imported anywhere, and the names that are taken from it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= dict.fromkeys(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found[node.module] = None
-            found |= dict.fromkeys(f"{node.module}.{alias.name}" for alias in node.names)
-    return list(found)
+            for alias in node.names:
+                yield alias.name, ()
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or ""), tuple(name.name for name in node.names)
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    """The names that a module has when it was run, as far as its text tells."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def _not_importable(name: str, names: Sequence[str]) -> str | None:
+    """Why a script may not import what is not of its own directory, or None."""
+    if name.startswith("."):
+        return "which is relative: write 'import x' for x.py in the scripts directory"
+    top = name.partition(".")[0]
+    if top in UNREPEATABLE:
+        return "which gives something else each time: a router waits and draws with turn.* only"
+    if top in sys.stdlib_module_names or top == "events":
+        return None
+    taken = [f"{name}.{each}." for each in names] or [f"{name}."]
+    if all(each.startswith("actors.routing.") for each in taken):
+        return None
+    return (
+        "which is neither in the scripts directory nor part of Python, actors.routing or events: "
+        "put it there, or do without it"
+    )
+
+
+def _unpacked(source: bytes) -> dict[str, str]:
+    try:
+        tree: Any = orjson.loads(source)
+        modules = {str(name): str(text) for name, text in tree["modules"].items()}
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        raise ConfigError("the recorded script cannot be read: it is not what was stored") from None
+    return modules

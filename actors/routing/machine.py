@@ -224,12 +224,11 @@ class SessionMachine:
     def _deadline(self, batch: Batch) -> None:
         turn = self._open()
         assert turn.config
-        assert self._engine
         message = (
             f"the turn took longer than its deadline of {turn.config.deadline:g} s: raise "
             "'deadline' of the session, or use faster models"
         )
-        self._cancel(batch, turn, self._engine.close())
+        self._cancel(batch, turn, self._engine.close() if self._engine else [])
         self._end(batch, TurnFailed(reason="deadline", message=message))
 
     def _called_off(self, batch: Batch, id: str) -> None:
