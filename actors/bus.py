@@ -172,6 +172,7 @@ class Bus:
         )
         for subscription in tuple(self._subscriptions):
             await subscription.attach(client)
+        await self._barrier()
         self._up()
 
     async def close(self) -> None:
@@ -225,6 +226,13 @@ class Bus:
         except TimeoutError:
             return False
         return True
+
+    async def _barrier(self) -> None:
+        """Returns when the server has taken everything that was sent before."""
+        # The client's PING overtakes what it has not written yet. When the first one is answered
+        # that is written, and only the second one comes behind it.
+        await self._client.flush()
+        await self._client.flush()
 
     def _up(self) -> None:
         self.connected_since = asyncio.get_running_loop().time()
@@ -349,7 +357,7 @@ class Bus:
         try:
             await subscription.attach(self._client)
             if self._online.is_set():
-                await self._client.flush()
+                await self._barrier()
         except nats_errors.BadSubjectError:
             self.forget(subscription)
             raise ControlRoomError(f"{subject!r} is not a subject to listen to") from None

@@ -148,6 +148,19 @@ async def test_handler_that_fails_does_not_end_its_subscription(
     assert "a fault in the handler" in caplog.text
 
 
+async def test_subscribed_means_that_the_server_knows(nats_url: str, subject: str) -> None:
+    for n in range(150):
+        async with connected(nats_url) as sender, connected(nats_url) as receiver:
+            came = asyncio.Event()
+
+            def take(msg: Msg, came: asyncio.Event = came) -> None:
+                came.set()
+
+            await receiver.subscribe(f"{subject}.{n}", take)
+            await sender.publish(f"{subject}.{n}", b"")
+            await asyncio.wait_for(came.wait(), 5)
+
+
 async def test_unsubscribed_takes_nothing_more(bus: Bus, subject: str) -> None:
     got: list[bytes] = []
     subscription = await bus.subscribe(subject, lambda msg: got.append(msg.data))
