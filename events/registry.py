@@ -94,7 +94,13 @@ class Registry:
             raise ValueError("the body is not an object with an object 'data'")
         data = tree["data"]
         for older in range(version, current):
-            data = self._upcasts[type_name, older](data)
+            try:
+                data = self._upcasts[type_name, older](data)
+            except (LookupError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"what is stored as version {older} is not of that version "
+                    f"({type(error).__name__}: {error})"
+                ) from error
         return to_json({**tree, "data": data}, inf_nan_mode="constants")
 
 

@@ -144,8 +144,12 @@ def _check(connection: psycopg.Connection) -> None:
 
 
 def _version(connection: psycopg.Connection) -> int | None:
-    found = connection.execute("SELECT to_regclass('room_schema') IS NOT NULL").fetchone()
-    if not found or not found[0]:
+    # Not `to_regclass`: it may remember that there was no table before another process made it.
+    found = connection.execute(
+        "SELECT FROM pg_tables WHERE tablename = 'room_schema' "
+        "AND schemaname = ANY (current_schemas(false))"
+    ).fetchone()
+    if found is None:
         return None
     row = connection.execute("SELECT version FROM room_schema").fetchone()
     return int(row[0]) if row else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
-from eventsourcing.persistence import PersistenceError, StoredEvent
+from eventsourcing.persistence import OperationalError, PersistenceError, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -26,6 +27,29 @@ from events.recorders.port import PAGE, Advance, Row, Snapshot, paged, store_err
 SCHEMA = 1
 """Version of the tables, kept in the file as `user_version`."""
 
+_STATEMENTS = (
+    # The library leaves the global id to the implicit rowid, which SQLite gives away again after
+    # the last row is deleted. Declared under its own name, the library's queries stay as they are.
+    """
+    CREATE TABLE stored_events (
+        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        originator_id TEXT NOT NULL,
+        originator_version INTEGER NOT NULL,
+        topic TEXT NOT NULL,
+        state BLOB NOT NULL,
+        UNIQUE (originator_id, originator_version)
+    )
+    """,
+    """
+    CREATE TABLE heads (
+        stream TEXT PRIMARY KEY,
+        position INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        open_turn TEXT
+    ) WITHOUT ROWID
+    """,
+    f"PRAGMA user_version = {SCHEMA}",
+)
 _COLUMNS = "rowid, originator_id, originator_version, topic, state"
 _HEADS = "SELECT stream, position, hash, open_turn FROM heads"
 
@@ -46,23 +70,25 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(path.with_name(path.name + ".lock"))
         try:
-            super().__init__(_Datastore(path, read_only=read_only))
+            self._writing = _Datastore(path, mode="ro" if read_only else "rwc")
+            self._prepare(path, read_only=read_only)
+            super().__init__(_Datastore(path, mode="ro"))
             self.insert_events_statement = (
                 f"INSERT INTO {self.events_table_name} "
                 "(originator_id, originator_version, topic, state) VALUES (?,?,?,?)"
             )
-            self._prepare(path, read_only=read_only)
         except BaseException:
             self.close()
             raise
 
     def _prepare(self, path: Path, *, read_only: bool) -> None:
         try:
-            with self.datastore.transaction(commit=not read_only) as cursor:
+            with self._writing.transaction(commit=not read_only) as cursor:
                 cursor.execute("PRAGMA user_version")
                 version = cursor.fetchone()[0]
                 if version == 0 and not read_only:
-                    self._create_table(cursor)
+                    for statement in _STATEMENTS:
+                        cursor.execute(statement)
                     version = SCHEMA
         except PersistenceError as error:
             raise store_error(error, f"opening the event store {path}") from error
@@ -73,23 +99,11 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             )
 
     def construct_create_table_statements(self) -> list[str]:
-        # The library leaves the global id to the implicit rowid, which SQLite gives away again
-        # after the last row is deleted. Declared under its own name, the library's queries stay.
-        return [
-            f"CREATE TABLE {self.events_table_name} ("
-            "rowid INTEGER PRIMARY KEY AUTOINCREMENT, "
-            "originator_id TEXT NOT NULL, "
-            "originator_version INTEGER NOT NULL, "
-            "topic TEXT NOT NULL, "
-            "state BLOB NOT NULL, "
-            "UNIQUE (originator_id, originator_version))",
-            "CREATE TABLE heads ("
-            "stream TEXT PRIMARY KEY, "
-            "position INTEGER NOT NULL, "
-            "hash BLOB NOT NULL, "
-            "open_turn TEXT) WITHOUT ROWID",
-            f"PRAGMA user_version = {SCHEMA}",
-        ]
+        return []  # made when the file is opened for writing
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
+        with self._writing.transaction(commit=True) as cursor:
+            self._insert_events(cursor, stored_events, **kwargs)
 
     def _insert_events(
         self,
@@ -110,8 +124,8 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
         )
 
     def insert(self, events: Sequence[StoredEvent], advances: Sequence[Advance]) -> frozenset[str]:
-        # The lock makes this the only writer, so the journal's heads are the file's: none refused.
         self.insert_events(events, advances=advances)
+        # The lock makes this the only writer, so the journal's heads are the file's: none refused.
         return frozenset()
 
     def rows(self, stream: str, after: int, limit: int | None) -> list[Row]:
@@ -168,12 +182,12 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             yield Snapshot(head, paged(pages()))
 
     def reconnect(self) -> None:
-        # A connection whose transaction failed was closed with it (see `_Datastore`).
-        return
+        self._writing.reset()
 
     def close(self) -> None:
-        if hasattr(self, "datastore"):
-            self.datastore.close()
+        for name in ("_writing", "datastore"):
+            if hasattr(self, name):
+                getattr(self, name).close()
         if self._lock is not None:
             self._lock.release()
 
@@ -201,9 +215,12 @@ def _fetch(cursor: SQLiteCursor, size: int) -> list[Row]:
 
 
 class _Datastore(SQLiteDatastore):
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        mode = "ro" if read_only else "rwc"
+    def __init__(self, path: Path, *, mode: Literal["ro", "rwc"]) -> None:
         super().__init__(f"file:{quote(str(path))}?mode={mode}", originator_id_type="text")
+        self.reset()
+
+    def reset(self) -> None:
+        """A new pool: the library's stays locked for writers where no connection can be made."""
         self.pool.close()
         self.pool = _Pool(db_name=self.pool.db_name)
 
@@ -221,6 +238,9 @@ class _Datastore(SQLiteDatastore):
 
 class _Pool(SQLiteConnectionPool):
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        connection.cursor().execute("PRAGMA synchronous=FULL")
+        try:
+            connection = super()._create_connection()
+            connection.cursor().execute("PRAGMA synchronous=FULL")
+        except sqlite3.Error as error:
+            raise OperationalError(str(error)) from error
         return connection

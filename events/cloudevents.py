@@ -1,0 +1,68 @@
+"""Events as CloudEvents 1.0, the form in which they leave the room.
+
+`id` and `source` name the event for good; `sequence` is its place in the store's own order, written
+so that it sorts as text; `correlationid` is the turn, `causationid` the id of the causing event.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from math import isfinite
+from typing import Any
+from urllib.parse import quote
+
+from events.canonical import interoperable
+from events.envelope import NAMESPACE, Event
+
+SEQUENCE_DIGITS = 20
+
+_NAMESPACE = NAMESPACE.bytes
+
+
+def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
+    """`event` as a dictionary that any JSON writer takes.
+
+    `sequence` is given where the event was read in the store's order. Attributes without a value
+    are left out, as the specification asks. Integers beyond 2**53 - 1 and numbers that are not
+    finite are strings.
+    """
+    stream, data = event.stream, event.data
+    result: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event_id(stream, event.position),
+        "source": f"control-room/{quote(stream, safe=':@')}",
+        "type": data.type,
+        "time": event.at.isoformat().replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+    }
+    if sequence is not None:
+        result["sequence"] = f"{sequence:0{SEQUENCE_DIGITS}d}"
+    if event.turn is not None:
+        result["correlationid"] = event.turn
+    if event.cause is not None:
+        result["causationid"] = event_id(stream, event.cause)
+    payload = data.__pydantic_serializer__.to_python(data, mode="json")
+    result["data"] = {
+        "stream": stream,
+        "position": event.position,
+        "version": data.version,
+        "by": event.by,
+        "command": event.command,
+        "turn": event.turn,
+        "step": event.step,
+        "cause": event.cause,
+        "payload": interoperable(payload, _number),
+    }
+    return result
+
+
+def event_id(stream: str, position: int) -> str:
+    """The text of `Event.id`, at a fifth of its cost."""
+    name = f"{stream}/{position}".encode()
+    text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+
+def _number(value: float) -> float | str:
+    return value if isfinite(value) else repr(value)

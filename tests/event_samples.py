@@ -1,0 +1,267 @@
+"""Events for the tests of the log: every type there is, and streams of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from events.config import Fallback, Participant, SessionConfig
+from events.envelope import Event
+from events.types import (
+    ChanceDrawn,
+    ModelAnswered,
+    ModelAsked,
+    ModelCancelled,
+    ModelDiscarded,
+    ModelFailed,
+    ModelReasked,
+    Payload,
+    Retry,
+    RouteDecided,
+    SessionClosed,
+    SessionCreated,
+    SessionPaused,
+    SessionReconfigured,
+    SessionResumed,
+    Tally,
+    TimerFired,
+    TimerSet,
+    TurnCancelled,
+    TurnCompleted,
+    TurnFailed,
+    TurnQueued,
+    TurnStarted,
+    VoteCast,
+    VotesTallied,
+)
+from events.values import (
+    Blob,
+    ContextRule,
+    Cost,
+    Message,
+    Parameters,
+    Semantics,
+    ToolCall,
+    Usage,
+)
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+# --- every payload there is, with generated content -------------------------------------------
+
+TEXT = st.text(max_size=40)
+IDS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+COUNTS = st.integers(0, 2**53 - 1)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+BLOBS = st.builds(Blob.of, st.binary(max_size=20))
+TEXTS = TEXT | BLOBS
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | FLOATS | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
+
+
+def maybe(strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+USAGES = st.builds(Usage, input=COUNTS, cache_read=COUNTS, output=COUNTS, estimated=st.booleans())
+COSTS = st.builds(
+    Cost,
+    amount=st.decimals(min_value=0, max_value=10**6, places=9, allow_nan=False),
+    prices=TEXT,
+)
+CONFIGS = st.builds(
+    SessionConfig,
+    session_id=IDS,
+    models=st.builds(
+        Participant,
+        id=IDS,
+        provider=IDS,
+        model_name=IDS,
+        system_prompt=maybe(TEXT),
+        temperature=maybe(st.floats(0, 2)),
+        seed=maybe(st.integers(-(2**70), 2**70)),
+        stop_sequences=st.tuples(TEXT),
+        fallbacks=st.tuples(st.builds(Fallback, provider=IDS, model_name=IDS)),
+        extra=OBJECTS,
+    ).map(lambda one: (one,)),
+    deadline=st.floats(1, 86_400),
+    title=maybe(TEXT),
+)
+MESSAGES = st.builds(Message, content=TEXTS, attachments=st.tuples(BLOBS))
+PARAMETERS = st.builds(
+    Parameters, temperature=maybe(FLOATS), stop=st.tuples(TEXT), schema=maybe(OBJECTS),
+    extra=OBJECTS,
+)  # fmt: skip
+
+PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
+    SessionCreated: st.builds(SessionCreated, config=CONFIGS),
+    SessionReconfigured: st.builds(SessionReconfigured, config=CONFIGS),
+    SessionPaused: st.builds(SessionPaused),
+    SessionResumed: st.builds(SessionResumed),
+    SessionClosed: st.builds(SessionClosed),
+    TurnQueued: st.builds(TurnQueued, message=MESSAGES),
+    TurnStarted: st.builds(
+        TurnStarted,
+        message=maybe(MESSAGES),
+        retry=maybe(st.builds(Retry, turn=IDS, participant=IDS)),
+        facts=BLOBS,
+        semantics=st.builds(Semantics, router=st.integers(1, 9), script=maybe(BLOBS)),
+    ),
+    TurnCompleted: st.builds(TurnCompleted, answer_from=maybe(TEXT), answer=maybe(TEXTS)),
+    TurnFailed: st.builds(TurnFailed, reason=st.just("deadline"), message=TEXT),
+    TurnCancelled: st.builds(TurnCancelled, reason=TEXT),
+    TimerSet: st.builds(TimerSet, seconds=FLOATS),
+    TimerFired: st.builds(TimerFired),
+    ChanceDrawn: st.builds(ChanceDrawn, value=COUNTS),
+    ModelAsked: st.builds(
+        ModelAsked,
+        participant=IDS,
+        provider=TEXT,
+        model=TEXT,
+        purpose=TEXT,
+        context=st.builds(ContextRule, upto=COUNTS, exclude=st.tuples(TEXT)),
+        instruction=maybe(TEXTS),
+        parameters=PARAMETERS,
+        digest=st.just("ab" * 32),
+    ),
+    ModelReasked: st.builds(ModelReasked, attempt=st.integers(2, 9), reason=TEXT),
+    ModelCancelled: st.builds(ModelCancelled, reason=st.just("race_lost")),
+    ModelAnswered: st.builds(
+        ModelAnswered,
+        attempt=st.just(1),
+        text=TEXTS,
+        reasoning=maybe(TEXTS),
+        tool_calls=st.tuples(st.builds(ToolCall, id=TEXT, name=TEXT, arguments=TEXT)),
+        finish_reason=TEXT,
+        usage=USAGES,
+        usage_raw=maybe(OBJECTS),
+        cost=maybe(COSTS),
+        first_token_ms=maybe(FLOATS),
+        duration_ms=FLOATS,
+        rhythm=st.lists(COUNTS, max_size=6).map(tuple),
+    ),
+    ModelFailed: st.builds(
+        ModelFailed,
+        attempt=st.just(1),
+        error=TEXT,
+        message=TEXT,
+        retryable=st.booleans(),
+        tries=st.integers(1, 9),
+        usage=maybe(USAGES),
+        cost=maybe(COSTS),
+    ),
+    ModelDiscarded: st.builds(
+        ModelDiscarded, attempt=st.just(2), reason=st.just("duplicate"), partial=maybe(TEXTS)
+    ),
+    RouteDecided: st.builds(
+        RouteDecided, participants=st.tuples(IDS), reason=TEXT, fallback=maybe(TEXT)
+    ),
+    VoteCast: st.builds(VoteCast, voter=IDS, choice=maybe(IDS), reason=TEXT),
+    VotesTallied: st.builds(
+        VotesTallied,
+        tallies=st.tuples(st.builds(Tally, participant=IDS, votes=COUNTS)),
+        winner=IDS,
+        tie_broken_by=maybe(TEXT),
+    ),
+}
+
+
+@st.composite
+def events(draw: st.DrawFn, payloads: SearchStrategy[Any] | None = None) -> Event:
+    """Any event that can be stored."""
+    data = draw(payloads if payloads is not None else st.one_of(*PAYLOAD_STRATEGIES.values()))
+    return Event(
+        stream=draw(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1,
+                            max_size=40)),
+        position=draw(st.integers(1, 2**63 - 1)),
+        at=NOON + draw(st.timedeltas(timedelta(days=-9999), timedelta(days=9999))),
+        by=draw(TEXT),
+        data=data,
+        command=draw(maybe(TEXT)),
+        turn=draw(maybe(IDS)),
+        step=draw(maybe(TEXT)),
+        cause=draw(maybe(COUNTS)),
+    )  # fmt: skip
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def event(stream: str, position: int, data: Payload, turn: str | None = None) -> Event:
+    return Event(
+        stream,
+        position,
+        NOON + timedelta(seconds=position),
+        "user:ada",
+        data,
+        command=f"command-{position}",
+        turn=turn,
+        cause=position - 1 or None,
+    )
+
+
+def answered(text: str = "Measure twice, cut once.") -> ModelAnswered:
+    return ModelAnswered(
+        attempt=1,
+        text=text,
+        finish_reason="stop",
+        usage=Usage(input=900, output=120),
+        usage_raw={"prompt_tokens": 900, "completion_tokens": 120, "details": {"cached": 0}},
+        cost=Cost(amount=Decimal("0.00123"), prices="2026-11"),
+        first_token_ms=231.5,
+        duration_ms=1834.0,
+        rhythm=(0, 8, 20, 16),
+    )
+
+
+def asked(participant: str = "architect") -> ModelAsked:
+    return ModelAsked(
+        participant=participant,
+        provider="openai",
+        model="gpt-4",
+        purpose="answer",
+        context=ContextRule(upto=1),
+        parameters=Parameters(temperature=0.7, max_tokens=2000),
+        digest="ab" * 32,
+    )
+
+
+def started(text: str = "How do we begin?") -> TurnStarted:
+    return TurnStarted(message=Message(content=text), facts=Blob.of(b"{}"), semantics=Semantics())
+
+
+def batch(stream: str, after: int, *payloads: Payload, turn: str | None = None) -> list[Event]:
+    """Events of those payloads at the positions behind `after`."""
+    return [event(stream, after + n, data, turn) for n, data in enumerate(payloads, 1)]
+
+
+def notes(stream: str, after: int, *texts: str) -> list[Event]:
+    """Events that say those texts."""
+    return batch(stream, after, *(TurnCancelled(reason=text) for text in texts))
+
+
+def said(stored: Sequence[Event]) -> list[str]:
+    """What events made by `notes` say."""
+    return [one.data.reason for one in stored if isinstance(one.data, TurnCancelled)]
+
+
+def turn_of(stream: str, after: int, turn: str, participants: int = 2) -> list[Event]:
+    """A whole turn: started, everybody asked, everybody answered, completed."""
+    return batch(
+        stream,
+        after,
+        started(),
+        *(asked(f"model_{n}") for n in range(participants)),
+        *(answered(f"Answer {n} in {turn}. " + "Word. " * 20) for n in range(participants)),
+        TurnCompleted(answer_from="ask:model_0:1"),
+        turn=turn,
+    )
