@@ -30,6 +30,9 @@ from tests.waiting import eventually
 BEAT = 0.05  # seconds; the product's is a second
 
 
+Probe = Callable[[], bool | Awaitable[bool]]
+
+
 class Router:
     """The other side of a call: asks, listens, and gives receipts."""
 
@@ -189,12 +192,16 @@ async def test_a_question_is_answered_and_seen_as_it_comes(module_nats_url: str)
         )
 
 
-def _health(actor: ModelActor, **expected: int) -> Callable[[], Awaitable[bool]]:
+def _health(actor: ModelActor, **expected: int) -> Probe:
     async def as_expected() -> bool:
-        health = await actor.health()
-        return {name: health[name] for name in expected} == expected
+        return await _now(actor, **expected)
 
     return as_expected
+
+
+async def _now(actor: ModelActor, **expected: int) -> bool:
+    health = await actor.health()
+    return {name: health[name] for name in expected} == expected
 
 
 async def test_five_calls_at_once(module_nats_url: str) -> None:
@@ -234,7 +241,7 @@ async def test_a_question_repeated_while_it_runs_is_asked_once(module_nats_url: 
         assert router.text_of_deltas() == answer.text
         await eventually(_health(actor, undelivered=0), within=5, what="delivered")
         assert len(router.outcomes) == 1
-        assert await _health(actor, answered=1)()
+        assert await _now(actor, answered=1)
 
 
 async def test_nonsense_is_passed_over(
@@ -274,7 +281,7 @@ async def test_a_failure_that_stays_is_reported_after_the_last_try(module_nats_u
         assert (failed.error, failed.retryable, failed.tries) == ("ProviderUnavailable", True, 2)
         assert failed.partial is None
         assert failed.usage is None
-        assert await _health(actor, failed=1)()
+        assert await _now(actor, failed=1)
 
 
 async def test_what_is_not_worth_a_second_try_gets_none(module_nats_url: str) -> None:
@@ -340,11 +347,11 @@ async def test_cancel_while_waiting_for_a_place(module_nats_url: str) -> None:
         await router.first_delta("ask:a:1")
         await router.ask("slow", "ask:b:1")
         await eventually(lambda: router.beats["ask:b:1"] > 3, within=5, what="it waits, alive")
-        assert await _health(actor, running=1, waiting=1)()
+        assert await _now(actor, running=1, waiting=1)
         await router.cancel("ask:b:1")
         discarded = await router.discarded()
         assert (discarded.partial, discarded.usage) == (None, None)
-        assert await _health(actor, running=1, waiting=0)()
+        assert await _now(actor, running=1, waiting=0)
 
 
 async def test_cancel_of_one_leaves_the_others(module_nats_url: str) -> None:
@@ -371,7 +378,8 @@ async def test_no_more_calls_at_once_than_allowed(module_nats_url: str) -> None:
 
         for n in range(6):
             await router.ask("steady", f"ask:m{n}:1")
-        await eventually(watch, within=30, what="all six are answered")
+        probe: Probe = watch
+        await eventually(probe, within=30, what="all six are answered")
         assert most == 2
         assert all(outcome.answered for outcome in router.outcomes)
 
@@ -409,7 +417,7 @@ async def test_a_repeated_question_brings_the_outcome_at_once(
         router.receipts = True
         await router.ask("instant")
         await eventually(_health(actor, undelivered=0), within=10, what="the receipt")
-        assert await _health(actor, answered=1)()
+        assert await _now(actor, answered=1)
 
 
 async def test_calls_and_outcomes_survive_the_death_of_nats(nats_server: BundledNats) -> None:
@@ -441,7 +449,7 @@ async def test_stop_finishes_what_it_can_and_abandons_the_rest(module_nats_url: 
         await router.first_delta()
         await actor.stop(within=0.05)
         beats = router.beats["ask:architect:1"]
-        assert await _health(actor, running=0)()
+        assert await _now(actor, running=0)
         assert router.outcomes == []
         assert router.beats["ask:architect:1"] <= beats + 1
 
