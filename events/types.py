@@ -320,4 +320,3 @@ TURN_ENDS = (TurnCompleted, TurnFailed, TurnCancelled)
 
 Decision = RouteDecided | VoteCast | VotesTallied
 """What a router may record besides its steps."""
-
