@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray  # after the variables that it reads when imported
-from ray.actor import ActorHandle
 from ray.exceptions import (
     ActorDiedError,
-    ActorUnavailableError,
     GetTimeoutError,
     RayActorError,
+    RayTaskError,
 )
 
 from events.errors import ConfigError, ControlRoomError
@@ -38,7 +37,7 @@ START_LIMIT = 60.0
 HEALTH_LIMIT = 5.0
 """Seconds in which an actor has to say how it is."""
 
-Health = Callable[[], dict[str, Any]]
+Health = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 Service = Callable[[dict[str, Any]], AbstractAsyncContextManager[Health]]
 """What a host runs: entered with its settings (plain JSON), it works until left. It gives a
 function that says how it is."""
@@ -51,13 +50,15 @@ class ActorGone(ControlRoomError):
 
 
 class Host:
-    """One service in a process of its own. Ends the process when the service fails, so that Ray
-    starts it again.
+    """One service in a process of its own.
+
+    Ends the process when the service fails, so that Ray starts it again.
     """
 
     def __init__(self, service: Service, settings: dict[str, Any]) -> None:
         self._health: Health | None = None
-        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failures: list[BaseException] = []
         self._ready = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(service, settings), name="service", daemon=True
@@ -65,13 +66,16 @@ class Host:
         self._thread.start()
         self._ready.wait(START_LIMIT)
         if self._health is None:
-            raise self._error or ControlRoomError(f"the service was not ready in {START_LIMIT:g} s")
+            late = ControlRoomError(f"the service was not ready in {START_LIMIT:g} s")
+            raise [*self._failures, late][0]
 
     @ray.method(concurrency_group="health")
     def health(self) -> dict[str, Any]:
-        """How the service is, and the process id."""
+        """How the service says it is, on its own event loop, and the process id."""
         assert self._health is not None
-        return {"pid": os.getpid(), **self._health()}
+        assert self._loop is not None
+        said = asyncio.run_coroutine_threadsafe(self._health(), self._loop).result(HEALTH_LIMIT)
+        return {"pid": os.getpid(), **said}
 
     def _run(self, service: Service, settings: dict[str, Any]) -> None:
         import uvloop
@@ -82,11 +86,12 @@ class Host:
             if self._ready.is_set():
                 _log.critical("the service failed", exc_info=error)
                 os._exit(1)
-            self._error = error
+            self._failures.append(error)
             self._ready.set()
 
     async def _serve(self, service: Service, settings: dict[str, Any]) -> None:
         async with service(settings) as health:
+            self._loop = asyncio.get_running_loop()
             self._health = health
             self._ready.set()
             await asyncio.Event().wait()
@@ -97,7 +102,7 @@ class Actor:
     """A running host, by its name."""
 
     name: str
-    handle: ActorHandle
+    handle: Any  # an ActorHandle; Ray types its methods as never returning
 
     async def health(self, within: float = HEALTH_LIMIT) -> dict[str, Any]:
         """What the service says of itself.
@@ -116,10 +121,20 @@ class Actor:
                 raise ActorGone(f"{self.name} ended: {_cause(error)}") from error
             except (TimeoutError, GetTimeoutError):
                 raise ActorGone(f"{self.name} does not answer within {within:g} s") from None
-            except (ActorUnavailableError, RayActorError):
+            except RayActorError:  # it is being restarted
                 await asyncio.sleep(min(0.1, max(left, 0)))
+            except RayTaskError as error:
+                raise ActorGone(f"{self.name} cannot say how it is: {error}") from error
             else:
                 return answer
+
+
+_REMOTE: Any = ray.remote(  # Any: Ray's types do not know concurrency groups
+    num_cpus=0,
+    max_restarts=-1,
+    max_task_retries=0,  # type: ignore[call-overload]
+    concurrency_groups={"health": 2},
+)(Host)
 
 
 class Cluster:
@@ -131,10 +146,7 @@ class Cluster:
         Returns when it is ready. Raises `ActorGone` where it could not be started in time, or a
         `ConfigError` where the service refused its settings.
         """
-        remote = ray.remote(
-            num_cpus=0, max_restarts=-1, max_task_retries=0, concurrency_groups={"health": 2}
-        )(Host)
-        handle = remote.options(  # type: ignore[attr-defined]
+        handle = _REMOTE.options(
             name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
         ).remote(service, settings)
         actor = Actor(name, handle)

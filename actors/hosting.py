@@ -63,14 +63,12 @@ class ModelHost:
         await asyncio.gather(*(actor.stop() for actor in self._models.values()))
         await asyncio.gather(*(adapter.close() for adapter in self._providers.values()))
 
-    @property
-    def models(self) -> list[list[str]]:
-        """Provider and model of every actor here."""
-        return [list(pair) for pair in self._models]
-
     async def health(self) -> dict[str, Any]:
-        """What each actor says of itself."""
-        return {"models": [await actor.health() for actor in self._models.values()]}
+        """Provider and model of every actor here, and what each says of itself."""
+        return {
+            "models": [list(name) for name in self._models],
+            "actors": [await actor.health() for actor in self._models.values()],
+        }
 
 
 def refusal(error: Exception) -> Reply:

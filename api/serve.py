@@ -17,14 +17,15 @@ from contextlib import asynccontextmanager
 import httpx2
 from rich.console import Console
 
+from actors.providers.config import configured
 from actors.providers.discovery import discover
 from api.children import Child
+from api.known import write_found
 from api.lock import only_room
 from api.logs import configure_logging
 from api.nats_server import BundledNats
 from api.reaper import MARK, end_marked, watchdog
 from api.settings import Settings
-from api.wiring import configured, write_found
 from events.errors import ConfigError, ControlRoomError
 
 _log = logging.getLogger(__name__)

@@ -67,7 +67,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
     )
     await actor.start()
     try:
-        yield lambda: {"router": actor.health()}
+        yield actor.health
     finally:
         await actor.stop()
         await store.close()
@@ -81,7 +81,7 @@ async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
     host = ModelHost(bus, open_blobs(settings["store"]), _providers(settings), os.environ)
     await bus.subscribe(subjects.host(settings["name"]), host.serve)
     try:
-        yield lambda: {"models": host.models}
+        yield host.health
     finally:
         await host.stop()
         await bus.close()

@@ -19,9 +19,9 @@ from actors.cluster import Actor, ActorGone, Cluster, joined
 from actors.hosting import raised, refusal
 from actors.messages import Ensure, Reply
 from api import services
+from api.known import known_providers
 from api.logs import configure_logging
 from api.settings import Settings, load_settings
-from api.wiring import known_providers
 from events.errors import ControlRoomError
 
 _log = logging.getLogger(__name__)

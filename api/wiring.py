@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-import orjson
 from projections.database import open_reader
 from projections.runner import ProjectionRunner
-from pydantic import TypeAdapter
 
 from actors.bus import Bus
-from actors.providers.config import Providers, ProviderSpec, configured
+from api.known import known_providers
 from api.room import Room
 from api.settings import Settings
 from events.errors import ConfigError
@@ -24,29 +20,8 @@ from events.store import EventStore
 
 _log = logging.getLogger(__name__)
 
-_FOUND: TypeAdapter[tuple[ProviderSpec, ...]] = TypeAdapter(tuple[ProviderSpec, ...])
 STORE_MADE_WITHIN = 120.0
 """Seconds in which the router has to have made the store, at the very first start."""
-
-
-def found_path(settings: Settings) -> Path:
-    """The file that names the model servers found on this machine at the room's start."""
-    return settings.home / "run" / "found-providers.json"
-
-
-def write_found(settings: Settings, found: tuple[ProviderSpec, ...]) -> None:
-    """Keep for the other processes what was found."""
-    path = found_path(settings)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.write_bytes(orjson.dumps([spec.model_dump(mode="json") for spec in found]))
-
-
-def known_providers(settings: Settings) -> Providers:
-    """The configured providers, and those found when the room started."""
-    providers = configured(settings.providers_path, settings.environment)
-    with contextlib.suppress(FileNotFoundError):
-        return providers.with_found(_FOUND.validate_json(found_path(settings).read_bytes()))
-    return providers
 
 
 @asynccontextmanager
