@@ -1,266 +1,245 @@
-"""Builds the logs of sessions: the session machine writes them, from scripted inputs."""
+"""Sessions driven by hand through the machine: no actors, no store, no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import count
-from random import Random
 from typing import Any
 
-from actors.deciding import Ground, decide, next_turn
-from actors.messages import (
-    AnyCommand,
-    CancelTurn,
-    Close,
-    CreateSession,
-    Pause,
-    PostTurn,
-    Reconfigure,
-    Resume,
-    RetryTurn,
-)
-from actors.routing.batch import Given
+import orjson
+
+from actors.routing.batch import Given, compare
 from actors.routing.machine import Scripts, SessionMachine
-from events.blobs import MemoryBlobs
-from events.canonical import canonical_json
+from actors.routing.registry import CURRENT
 from events.config import SessionConfig
 from events.envelope import Event
-from events.store import EventStore
 from events.types import (
     ChanceDrawn,
     Input,
     ModelAnswered,
     ModelAsked,
-    ModelDiscarded,
     ModelFailed,
-    ModelReasked,
+    Payload,
     Retry,
+    SessionClosed,
+    SessionCreated,
+    SessionPaused,
+    SessionReconfigured,
+    SessionResumed,
     TimerFired,
+    TurnCancelled,
+    TurnQueued,
+    TurnStarted,
 )
 from events.values import Blob, Cost, Message, Semantics, Text, Usage
 
-BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TICK = timedelta(milliseconds=10)
-
-Outcome = ModelAnswered | ModelFailed
-Script = Callable[[str, ModelAsked], Outcome]
-"""Gives the outcome of a step by its key."""
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def session_config(
-    id: str = "s1",
-    pattern: str = "broadcast",
-    participants: Iterable[str] = ("ada", "bob", "cyd"),
-    **more: Any,
-) -> SessionConfig:
-    """A session of participants on the provider `acme`; the first one coordinates."""
-    names = list(participants)
+def config(names: str | Sequence[str] = "abc", **changes: Any) -> SessionConfig:
+    """A session of one participant for each name, in the roles `A`, `B`, ..."""
     models = [
-        {"id": name, "provider": "acme", "model_name": f"{name}-1", "role": f"{name}'s role"}
+        {"id": name, "provider": "test", "model_name": f"m-{name}", "role": name.upper()}
         for name in names
     ]
-    if pattern == "coordinator":
-        more.setdefault("coordinator", names[0])
-    return SessionConfig.model_validate(
-        {"session_id": id, "routing_pattern": pattern, "models": models, **more}
-    )
+    return SessionConfig.model_validate({"session_id": "s1", "models": models} | changes)
 
 
-def answered(
-    text: Text, *, usage: Usage | None = None, cost: str | None = None, **more: Any
-) -> ModelAnswered:
-    """An answer of 10 tokens in and 5 out, unless said otherwise; `cost` is in US dollars."""
-    return ModelAnswered(
-        attempt=more.pop("attempt", 1),
-        text=text,
-        finish_reason=more.pop("finish_reason", "stop"),
-        usage=usage or Usage(input=10, output=5),
-        cost=None if cost is None else Cost(amount=Decimal(cost), prices="list-1"),
-        duration_ms=more.pop("duration_ms", 12.5),
-        **more,
-    )
+class Blobs:
+    """Long texts, by their hash."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    def put(self, content: bytes, media_type: str = "text/plain; charset=utf-8") -> Blob:
+        blob = Blob.of(content, media_type)
+        self.contents[blob.sha256] = content
+        return blob
+
+    def load(self, blob: Blob) -> str:
+        return self.contents[blob.sha256].decode()
 
 
-def failed(message: str = "the provider is down", **more: Any) -> ModelFailed:
-    """A failure after one try."""
-    return ModelFailed(
-        attempt=more.pop("attempt", 1),
-        error=more.pop("error", "ProviderUnavailable"),
-        message=message,
-        retryable=more.pop("retryable", True),
-        tries=1,
-        **more,
-    )
+class Driven:
+    """A session under a machine, the log that came of it, and the batches that it came in.
 
-
-def polite(key: str, asked: ModelAsked) -> Outcome:
-    """Everyone answers; plans name everyone and ballots the first candidate."""
-    if asked.purpose in ("plan", "vote"):
-        schema = asked.parameters.schema_ or {}
-        properties = schema.get("properties", {})
-        if asked.purpose == "plan":
-            ids = properties.get("participants", {}).get("items", {}).get("enum", [])
-            return answered(_json({"participants": ids, "reason": "all of them"}), cost="0.0001")
-        choices = properties.get("choice", {}).get("enum", [""])
-        return answered(_json({"choice": choices[0], "reason": "the clearest"}), cost="0.0001")
-    return answered(f"{asked.participant} says so ({key})", cost="0.002")
-
-
-def _json(tree: Any) -> str:
-    return canonical_json(tree).decode()
-
-
-class SessionLog:
-    """One session's log. Every input is `TICK` later than the one before it.
-
-    `batches` are the events as they would be appended; `events` are all of them.
+    Every input comes a second after the one before it.
     """
 
     def __init__(
         self,
-        config: SessionConfig,
+        session: SessionConfig | None = None,
         *,
-        facts: Mapping[str, Any] | None = None,
-        script: Blob | None = None,
+        facts: dict[str, Any] | None = None,
         scripts: Scripts | None = None,
-        blobs: MemoryBlobs | None = None,
-        begin: datetime = BEGIN,
+        script: Blob | None = None,
+        blobs: Blobs | None = None,
+        **changes: Any,
     ) -> None:
-        self.config = config
-        self.stream = config.session_id
+        self.blobs = blobs or Blobs()
+        self.scripts = scripts
+        self.script = script
+        self.facts = self.blobs.put(orjson.dumps(facts or {}), "application/json")
+        session = session or config(**changes)
+        self.stream = session.session_id
+        self.machine = SessionMachine(self.stream, self.blobs.load, scripts)
         self.batches: list[list[Event]] = []
-        self.blobs = blobs or MemoryBlobs()
-        self.machine = SessionMachine(self.stream, self.load, scripts)
-        able = {model.id: {"structured_output": True} for model in config.models}
-        self._facts = self.blobs.put(canonical_json(dict(facts or able)), "application/json")
-        self._script = script
-        self._begin = begin
-        self._inputs = 0
-        self._commands = count(1)
-        self.command(CreateSession(config=config, **self._who()))
+        self.at = START
+        self.give(SessionCreated(config=session), by="user")
+
+    # --- what happened ---------------------------------------------------------------------------
 
     @property
-    def events(self) -> list[Event]:
+    def log(self) -> list[Event]:
+        """All events, in order."""
         return [event for batch in self.batches for event in batch]
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """Keys of the open turn's steps that have no outcome."""
         return self.machine.waiting
 
-    def load(self, blob: Blob) -> str:
-        return self.blobs.get(blob).decode("utf-8", "surrogatepass")
+    def data(self, kind: type[Payload]) -> list[Any]:
+        """What the events of a type say, in order."""
+        return [event.data for event in self.log if isinstance(event.data, kind)]
 
-    # --- commands ----------------------------------------------------------------------------
+    def last(self, kind: type[Payload]) -> Any:
+        """What the last event of a type says."""
+        return self.data(kind)[-1]
 
-    def command(self, command: AnyCommand) -> str | None:
-        """Carry out a command as the router would; returns the turn that it made or met."""
-        decision = decide(
-            self.machine.session, command, ground=self._ground, check=lambda config: None
-        )
-        if decision.givens:
-            self._append(decision.givens)
-        return decision.turn
+    def asked(self, step: str, turn: str | None = None) -> ModelAsked:
+        """The event that asked, in a turn or in the latest that has such a step."""
+        found = [
+            event.data
+            for event in self.log
+            if isinstance(event.data, ModelAsked)
+            and event.step == step
+            and turn in {None, event.turn}
+        ]
+        return found[-1]
 
-    def post(self, text: Text, attachments: tuple[Blob, ...] = ()) -> str:
-        """Post a message; returns the turn."""
-        message = Message(content=text, attachments=attachments)
-        turn = self.command(PostTurn(message=message, **self._who()))
-        assert turn is not None
-        return turn
+    # --- what happens ----------------------------------------------------------------------------
 
-    def retry(self, turn: str, participant: str) -> str:
-        """Ask `participant` again; returns the new turn."""
-        again = self.command(
-            RetryTurn(retry=Retry(turn=turn, participant=participant), **self._who())
-        )
-        assert again is not None
-        return again
-
-    def reconfigure(self, **changes: Any) -> None:
-        self.command(Reconfigure(changes=changes, **self._who()))
-
-    def cancel(self, turn: str, reason: str = "") -> None:
-        self.command(CancelTurn(turn=turn, reason=reason, **self._who()))
-
-    def pause(self) -> None:
-        self.command(Pause(**self._who()))
-
-    def resume(self) -> None:
-        self.command(Resume(**self._who()))
-
-    def close(self) -> None:
-        self.command(Close(**self._who()))
-
-    # --- outcomes ----------------------------------------------------------------------------
-
-    def outcome(self, key: str, data: Outcome | ModelReasked | ModelDiscarded) -> None:
-        """Record what became of step `key` of the open turn."""
-        assert self.machine.session.open is not None
-        self.give(data, self.machine.session.open.id, key)
-
-    def give(self, data: Input, turn: str, step: str | None = None) -> None:
-        """Record any input of a turn."""
-        self._append([Given(data, "test", turn=turn, step=step)])
-
-    def play(self, script: Script = polite, random: Random | None = None) -> None:
-        """Give outcomes, in order or at random, until no turn is open or queued.
-
-        Timers run out in their turn, and chance draws 7. A paused session stays as it is.
-        """
-        while self.machine.session.status == "active":
-            if self.machine.session.open is None:
-                started = next_turn(self.machine.session, self._ground)
-                if started is None:
-                    return
-                self._append([started])
-                continue
-            keys = self.waiting
-            self.play_step(keys[random.randrange(len(keys))] if random else keys[0], script)
-
-    def play_step(self, key: str, script: Script = polite) -> None:
-        """Give the outcome of one open step."""
-        turn = self.machine.session.open
-        assert turn is not None
-        data: Input
-        if key in self.machine.draws:
-            data = ChanceDrawn(value=7)
-        elif (asked := turn.steps[key].asked) is None:
-            data = TimerFired()
-        else:
-            data = script(key, asked)
-        self.give(data, turn.id, key)
-
-    # --- inside ------------------------------------------------------------------------------
-
-    def _who(self) -> dict[str, Any]:
-        return {"session": self.stream, "by": "user", "id": f"c{next(self._commands)}"}
-
-    def _ground(self, config: SessionConfig, retry: bool) -> Ground:
-        return Ground(self._facts, Semantics(script=None if retry else self._script))
-
-    def _append(self, givens: Sequence[Given]) -> None:
-        at = self._begin + self._inputs * TICK
-        self._inputs += 1
-        batch = [event for given in givens for event in self.machine.advance(given, at)]
-        for content in self.machine.texts.made.values():
-            self.blobs.put(content)
+    def give(
+        self, data: Input, *, by: str = "test", at: datetime | None = None, **where: Any
+    ) -> str:
+        """Advance by one input; returns what came of it, as one line of `told`."""
+        batch = self.machine.advance(Given(data, by, **where), at or self.at)
+        self.blobs.contents |= self.machine.texts.made
         self.machine.texts.made.clear()
         self.batches.append(batch)
+        self.at = max(self.at, at or self.at) + timedelta(seconds=1)
+        return told(batch)
+
+    def post(self, text: Text = "Hello", *, turn: str | None = None) -> str:
+        """A message: starts a turn, or queues it behind the open one."""
+        session = self.machine.session
+        turn = turn or f"t{session.turn_count + 1}"
+        if session.open or session.status == "paused":
+            return self.give(TurnQueued(message=Message(content=text)), by="user", turn=turn)
+        return self.start(turn, Message(content=text))
+
+    def start(
+        self, turn: str, message: Message | None = None, *, retry: Retry | None = None
+    ) -> str:
+        """A turn starts: with its message, as a retry, or out of the queue."""
+        assert self.machine.session.config
+        semantics = Semantics(
+            router=CURRENT[self.machine.session.config.routing_pattern],
+            script=self.script if retry is None else None,
+        )
+        started = TurnStarted(message=message, retry=retry, facts=self.facts, semantics=semantics)
+        return self.give(started, by="user", turn=turn)
+
+    def retry(self, turn: str, participant: str) -> str:
+        new = f"t{self.machine.session.turn_count + 1}"
+        return self.start(new, retry=Retry(turn=turn, participant=participant))
+
+    def answer(self, step: str, text: Text = "yes", *, turn: str | None = None, **rest: Any) -> str:
+        return self.give(answered(text, **rest), by="model", turn=turn or self.turn, step=step)
+
+    def fail(self, step: str, message: str = "it is down", *, turn: str | None = None) -> str:
+        return self.give(failed(message), by="model", turn=turn or self.turn, step=step)
+
+    def fire(self, step: str, *, turn: str | None = None) -> str:
+        return self.give(TimerFired(), by="clock", turn=turn or self.turn, step=step)
+
+    def draw(self, step: str, value: int) -> str:
+        return self.give(ChanceDrawn(value=value), by="chance", turn=self.turn, step=step)
+
+    def pause(self) -> str:
+        return self.give(SessionPaused(), by="user")
+
+    def resume(self) -> str:
+        return self.give(SessionResumed(), by="user")
+
+    def close(self) -> str:
+        return self.give(SessionClosed(), by="user")
+
+    def cancel(self, turn: str | None = None) -> str:
+        return self.give(TurnCancelled(reason="enough"), by="user", turn=turn or self.turn)
+
+    def reconfigure(self, **changes: Any) -> str:
+        assert self.machine.session.config
+        tree = self.machine.session.config.model_dump(mode="json") | changes
+        return self.give(SessionReconfigured(config=SessionConfig.model_validate(tree)), by="user")
+
+    @property
+    def turn(self) -> str:
+        """The open turn."""
+        assert self.machine.session.open
+        return self.machine.session.open.id
+
+    # --- the same once more ----------------------------------------------------------------------
+
+    def restored(self, log: Sequence[Event] | None = None) -> SessionMachine:
+        """A fresh machine, restored from the log."""
+        machine = SessionMachine(self.stream, self.blobs.load, self.scripts)
+        machine.restore(self.log if log is None else log)
+        return machine
+
+    def replay(self) -> SessionMachine:
+        """Run the whole log through a fresh machine; raises where anything differs."""
+        return replay(self.stream, self.log, self.blobs, self.scripts)
 
 
-async def append_all(
-    store: EventStore, logs: Sequence[SessionLog], random: Random | None = None
-) -> None:
-    """Append the logs batch by batch: one after another, or interleaved at random."""
-    left = [(log.stream, iter(log.batches)) for log in logs]
-    while left:
-        at = random.randrange(len(left)) if random else 0
-        stream, batches = left[at]
-        batch = next(batches, None)
-        if batch is None:
-            del left[at]
-        else:
-            await store.append(stream, batch[0].position - 1, batch)
+def replay(
+    stream: str, log: Sequence[Event], blobs: Blobs, scripts: Scripts | None = None
+) -> SessionMachine:
+    """Give a fresh machine the inputs of `log`, and compare all that it makes of them."""
+    machine = SessionMachine(stream, blobs.load, scripts)
+    index = 0
+    while index < len(log):
+        made = machine.advance(Given.of(log[index]), log[index].at)
+        compare(log[index : index + len(made)], made)
+        index += len(made)
+    return machine
+
+
+def answered(text: Text = "yes", **rest: Any) -> ModelAnswered:
+    """A plain answer."""
+    fields: dict[str, Any] = {
+        "attempt": 1,
+        "finish_reason": "stop",
+        "usage": Usage(input=10, output=5),
+        "cost": Cost(amount=Decimal("0.0015"), prices="test"),
+        "duration_ms": 12.5,
+    }
+    return ModelAnswered.model_validate(fields | {"text": text} | rest)
+
+
+def failed(message: str = "it is down", **rest: Any) -> ModelFailed:
+    """A plain failure."""
+    fields: dict[str, Any] = {
+        "attempt": 1,
+        "error": "ProviderUnavailable",
+        "message": message,
+        "retryable": True,
+        "tries": 3,
+    }
+    return ModelFailed.model_validate(fields | rest)
+
+
+def told(events: Iterable[Event]) -> str:
+    """Events in one line, such as `turn.started model.asked(ask:a:1)`."""
+    return " ".join(f"{e.type}({e.step})" if e.step else e.type for e in events)
