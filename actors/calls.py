@@ -91,6 +91,21 @@ class Calls:
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
+    def warm(self, provider: str, model: str) -> None:
+        """Have an actor of the model started before it is asked; a failure shows when it is."""
+        if (provider, model) not in self._known:
+            task = asyncio.create_task(self._warm(provider, model))
+            self._sends.add(task)
+            task.add_done_callback(self._sends.discard)
+
+    async def _warm(self, provider: str, model: str) -> None:
+        try:
+            await self._ensure(provider, model)
+        except ControlRoomError as error:
+            _log.warning("no actor for %s/%s yet: %s", provider, model, error)
+        else:
+            self._known.add((provider, model))
+
     async def cancel(self, key: Key) -> None:
         """Tell the model's actor that the call is not wanted any more."""
         self._calls.pop(key, None)

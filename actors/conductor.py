@@ -32,6 +32,8 @@ from events.types import (
     ModelCancelled,
     ModelFailed,
     ModelReasked,
+    SessionCreated,
+    SessionReconfigured,
     TimerFired,
     TurnCancelled,
 )
@@ -235,6 +237,9 @@ class Conductor:
         for event in events:
             key = (self.stream, event.turn or "", event.step or "")
             match event.data:
+                case SessionCreated(config=config) | SessionReconfigured(config=config):
+                    for participant in config.models:
+                        self._around.calls.warm(participant.provider, participant.model_name)
                 case ModelAsked() | ModelReasked():
                     await self._send(machine, event)
                 case ModelAnswered() | ModelFailed():
