@@ -96,6 +96,12 @@ class Driven:
         return [event for batch in self.batches for event in batch]
 
     @property
+    def config(self) -> SessionConfig:
+        """The configuration as it is now."""
+        assert self.machine.session.config
+        return self.machine.session.config
+
+    @property
     def waiting(self) -> tuple[str, ...]:
         return self.machine.waiting
 
@@ -143,9 +149,8 @@ class Driven:
         self, turn: str, message: Message | None = None, *, retry: Retry | None = None
     ) -> str:
         """A turn starts: with its message, as a retry, or out of the queue."""
-        assert self.machine.session.config
         semantics = Semantics(
-            router=CURRENT[self.machine.session.config.routing_pattern],
+            router=CURRENT[self.config.routing_pattern],
             script=self.script if retry is None else None,
         )
         started = TurnStarted(message=message, retry=retry, facts=self.facts, semantics=semantics)
@@ -180,8 +185,7 @@ class Driven:
         return self.give(TurnCancelled(reason="enough"), by="user", turn=turn or self.turn)
 
     def reconfigure(self, **changes: Any) -> str:
-        assert self.machine.session.config
-        tree = self.machine.session.config.model_dump(mode="json") | changes
+        tree = self.config.model_dump(mode="json") | changes
         return self.give(SessionReconfigured(config=SessionConfig.model_validate(tree)), by="user")
 
     @property
