@@ -34,13 +34,19 @@ class _Walk:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._position = 0
-        self._sequence = 0
+        self._sequences = (0, 0)  # of the last two events
         self._hash = GENESIS
         self._open_turn: str | None = None
+        self._stray: Fault | None = None
         self._broken = False  # the last event does not name the hash of the one before it
 
     def step(self, row: Row, head: Head | None) -> Fault | None:
         """Take the next event by position."""
+        position: object = row.position
+        if isinstance(position, int) and position < 1:
+            # Most likely taken from a place that will be found empty: that is the fault to report.
+            self._stray = self._fault(position, "the event stands before the first position")
+            return None
         if fault := self._misplaced(row, head):
             return self._held(confirmed=False) or fault
         header = _header(row)
@@ -49,7 +55,7 @@ class _Walk:
         linked = header.previous == self._hash
         if self._broken:
             return self._held(confirmed=linked)
-        self._position, self._sequence = row.position, row.sequence
+        self._position, self._sequences = row.position, (self._sequences[1], row.sequence)
         self._hash = event_hash(self._stream, row.position, row.type, row.form)
         self._open_turn = open_after(self._open_turn, row.type, header.turn)
         self._broken = not linked
@@ -62,8 +68,11 @@ class _Walk:
             return self._held(confirmed=False) or (
                 self._fault(at, "the stream has no head: it was removed") if at else None
             )
-        if head.position != at:
-            return self._held(confirmed=False) or self._fault(at + 1, "the event is missing")
+        position: object = head.position
+        if position != at:
+            missing = isinstance(position, int) and position > at
+            what = "the event is missing" if missing else "the stream's head was changed"
+            return self._held(confirmed=False) or self._fault(at + missing, what)
         confirmed = head.hash == self._hash
         if fault := self._held(confirmed=confirmed):
             return fault
@@ -74,7 +83,7 @@ class _Walk:
                 at,
                 f"the head says that turn {head.open_turn} is open, the events {self._open_turn}",
             )
-        return None
+        return self._stray
 
     def _misplaced(self, row: Row, head: Head | None) -> Fault | None:
         expected = self._position + 1
@@ -82,10 +91,13 @@ class _Walk:
             return self._fault(self._position, "the position is taken twice")
         if row.position != expected:
             return self._fault(expected, "the event is missing")
-        if head is not None and expected > head.position:
+        if head is not None and head.position == self._position:
             return self._fault(expected, "the event stands beyond the stream's head")
-        if row.sequence <= self._sequence:
-            return self._fault(expected, "the event was moved in the store's own order")
+        before, last = self._sequences
+        if row.sequence <= last:
+            # Either this one was moved to the front, or the one before it to the back.
+            moved = expected if row.sequence <= before else self._position
+            return self._fault(moved, "the event was moved in the store's own order")
         return None
 
     def _held(self, *, confirmed: bool) -> Fault | None:
