@@ -1,0 +1,252 @@
+"""One turn as it goes on, for eyes: who is thinking, writing, done or failed, and what was decided.
+
+Folded from the stream's events and deltas. Every text is kept as it came; whoever shows it makes it
+fit for its place (see `api.terminal_text`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from api.client import Delta, Event
+
+CallState = Literal["thinking", "streaming", "done", "failed", "cancelled"]
+TurnState = Literal["waiting", "queued", "open", "completed", "failed", "cancelled"]
+
+ENDED = ("completed", "failed", "cancelled")
+
+
+@dataclass(slots=True)
+class Call:
+    """One question to a participant. `since` is when it was asked, by the caller's clock."""
+
+    step: str
+    participant: str
+    provider: str
+    model: str
+    purpose: str
+    public: bool
+    since: float
+    attempt: int = 1
+    state: CallState = "thinking"
+    text: str = ""
+    reasoning: int = 0
+    """Characters of reasoning that came so far."""
+    tokens: int | None = None
+    """Tokens written, reasoning included."""
+    estimated: bool = False
+    seconds: float | None = None
+    cost: Decimal | None = None
+    finish_reason: str = ""
+    error: str = ""
+    """Name of the error's class."""
+    message: str = ""
+    """What went wrong, and what to do."""
+    _next: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def running(self) -> bool:
+        """Whether the outcome is still to come."""
+        return self.state in ("thinking", "streaming")
+
+    def add(self, delta: Delta) -> None:
+        """Put a piece where it belongs; what came before is ignored, what is missing shows."""
+        if not self.running or delta.attempt < self.attempt:
+            return
+        if delta.attempt > self.attempt:
+            self.again(delta.attempt)
+        begun = self._next.get(delta.channel, 0)
+        end = delta.seq + len(delta.text)
+        if end <= begun:
+            return
+        self._next[delta.channel] = end
+        if delta.channel != "text":
+            self.reasoning = end
+            return
+        gap = " … " if delta.seq > begun else ""
+        self.text += gap + delta.text[max(0, begun - delta.seq) :]
+        self.state = "streaming"
+
+    def again(self, attempt: int) -> None:
+        """The question was sent once more; what had come of it does not count."""
+        self.attempt, self.state, self.text, self.reasoning = attempt, "thinking", "", 0
+        self._next.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision of the router, in one line; what models wrote in it is as it came."""
+
+    kind: Literal["plan", "vote", "tally"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A participant's place in the session."""
+
+    id: str
+    role: str
+    provider: str
+    model: str
+
+    @property
+    def title(self) -> str:
+        """Role and id."""
+        return f"{self.role} · {self.id}" if self.role and self.role != self.id else self.id
+
+
+def seats_of(config: Mapping[str, Any]) -> tuple[Seat, ...]:
+    """The seats of a session's configuration, in its order."""
+    return tuple(
+        Seat(each["id"], each.get("role") or "", each["provider"], each["model_name"])
+        for each in config["models"]
+    )
+
+
+class TurnProgress:
+    """The state of one turn; give it every message of the session's stream.
+
+    `status` is "waiting" until the turn's first event came.
+    """
+
+    def __init__(self, config: Mapping[str, Any], turn: str) -> None:
+        self.turn = turn
+        self.pattern: str = config.get("routing_pattern") or "broadcast"
+        self.seats = seats_of(config)
+        self.calls: dict[str, Call] = {}
+        self.decisions: list[Decided] = []
+        self.status: TurnState = "waiting"
+        self.problem = ""
+        self.answer_from: str | None = None
+        self._answer: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status in ENDED
+
+    @property
+    def answer(self) -> str | None:
+        """What the router returned, where the turn has one answer."""
+        call = self.calls.get(self.answer_from or "")
+        return call.text if call is not None else self._answer
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars of all calls so far; None where no price is known."""
+        known = [call.cost for call in self.calls.values() if call.cost is not None]
+        return sum(known, Decimal(0)) if known else None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens written in all calls so far."""
+        return sum(call.tokens or 0 for call in self.calls.values())
+
+    def calls_of(self, participant: str) -> list[Call]:
+        """The participant's calls in the order in which they were asked."""
+        return [call for call in self.calls.values() if call.participant == participant]
+
+    def said(self) -> Iterator[Call]:
+        """Every public call that was answered, in the order in which they were asked."""
+        return (call for call in self.calls.values() if call.public and call.state == "done")
+
+    # --- folding ---------------------------------------------------------------------------------
+
+    def add(self, delta: Delta) -> None:
+        """Take a piece of an answer."""
+        call = self.calls.get(delta.step) if delta.turn == self.turn else None
+        if call is not None:
+            call.add(delta)
+
+    def apply(self, event: Event, now: float) -> None:
+        """Take an event; those of other turns are ignored. `now` is in seconds, of any clock."""
+        if event.turn != self.turn:
+            return
+        data, call = event.payload, self.calls.get(event.step or "")
+        match event.type:
+            case "turn.queued":
+                self.status = "queued"
+            case "turn.started":
+                self.status = "open"
+            case "model.asked":
+                self._asked(event, now)
+            case "model.reasked" if call:
+                call.again(data["attempt"])
+            case "model.answered" if call:
+                call.state, call.finish_reason = "done", data["finish_reason"]
+                call.text = _text(data["text"], call.text)
+                self._used(call, data)
+            case "model.failed" if call:
+                call.state, call.error, call.message = "failed", data["error"], data["message"]
+                self._used(call, data)
+            case "model.cancelled" if call:
+                call.state = "cancelled"
+            case "model.discarded" if call:
+                self._used(call, data)
+            case "route.decided" | "vote.cast" | "votes.tallied":
+                self.decisions.append(_decided(event.type, data))
+            case _:
+                self._end(event.type, data)
+
+    def _asked(self, event: Event, now: float) -> None:
+        data, step = event.payload, event.step or ""
+        self.calls[step] = Call(
+            step=step,
+            participant=data["participant"],
+            provider=data["provider"],
+            model=data["model"],
+            purpose=data["purpose"],
+            public=data.get("public", True),
+            since=now,
+        )
+
+    def _end(self, kind: str, data: Mapping[str, Any]) -> None:
+        match kind:
+            case "turn.completed":
+                self.status, self.answer_from = "completed", data.get("answer_from")
+                if data.get("answer") is not None:
+                    self._answer = _text(data["answer"], "")
+            case "turn.failed":
+                self.status, self.problem = "failed", data["message"]
+            case "turn.cancelled":
+                self.status, self.problem = "cancelled", data.get("reason") or ""
+                for call in self.calls.values():
+                    if call.running:
+                        call.state = "cancelled"
+
+    def _used(self, call: Call, data: Mapping[str, Any]) -> None:
+        """What the call has used, as far as the event says."""
+        if usage := data.get("usage"):
+            call.tokens = usage["output"] + usage["reasoning"]
+            call.estimated = usage.get("estimated", False)
+        if data.get("duration_ms") is not None:
+            call.seconds = data["duration_ms"] / 1000
+        if cost := data.get("cost"):
+            call.cost = (call.cost or Decimal(0)) + Decimal(str(cost["amount"]))
+
+
+def _text(text: str | Mapping[str, Any], streamed: str) -> str:
+    """The text itself; of one that lies beside the log, what was streamed of it."""
+    if isinstance(text, str):
+        return text
+    return streamed or f"({text['size']} bytes: see the transcript)"
+
+
+def _decided(kind: str, data: Mapping[str, Any]) -> Decided:
+    reason = f" – {data['reason']}" if data.get("reason") else ""
+    match kind:
+        case "route.decided":
+            who = ", ".join(data["participants"]) or "nobody"
+            fallback = f" (fallback: {data['fallback']})" if data.get("fallback") else ""
+            return Decided("plan", f"{who}{reason}{fallback}")
+        case "vote.cast":
+            choice = f" → {data['choice']}" if data["choice"] else ""
+            return Decided("vote", f"{data['voter']}{choice}{reason}")
+        case _:
+            counts = ", ".join(f"{each['participant']} {each['votes']}" for each in data["tallies"])
+            tie = f" (tie broken by {data['tie_broken_by']})" if data.get("tie_broken_by") else ""
+            return Decided("tally", f"{data['winner']} wins: {counts}{tie}")

@@ -1,0 +1,135 @@
+"""Follows one turn and shows it: in live columns on a terminal wide enough, else in lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType, Segment
+
+from api.client import Delta, Event, RoomClient
+from api.columns import TurnColumns, TurnResult, fits
+from api.labelled_lines import LabelledLines
+from api.progress import TurnProgress
+
+REFRESH = 8
+"""Pictures a second, at most."""
+IDLE = 0.25
+"""Seconds after which running clocks are drawn again though nothing came."""
+
+
+async def watch(
+    client: RoomClient,
+    session: str,
+    config: Mapping[str, Any],
+    turn: str,
+    console: Console,
+    *,
+    after: int,
+) -> TurnProgress:
+    """Show `turn` until it has ended, and return it.
+
+    `after` is a position before the turn's first event. Raises `RoomError` where the stream does.
+    Nothing that a model says reaches the terminal but as text.
+    """
+    progress = TurnProgress(config, turn)
+    changed = asyncio.Event()
+    reader = asyncio.create_task(_read(client, session, after, progress, changed))
+    try:
+        if console.is_terminal and not console.is_dumb_terminal and fits(console.width):
+            await _live(progress, changed, reader, console)
+        else:
+            await _lines(progress, changed, reader, console)
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+    return progress
+
+
+async def _read(
+    client: RoomClient, session: str, after: int, progress: TurnProgress, changed: asyncio.Event
+) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        async with aclosing(client.stream(session, after)) as stream:
+            async for message in stream:
+                match message:
+                    case Event():
+                        progress.apply(message, loop.time())
+                    case Delta():
+                        progress.add(message)
+                changed.set()
+                if progress.ended:
+                    return
+    finally:
+        changed.set()
+
+
+async def _draw_on(
+    changed: asyncio.Event,
+    progress: TurnProgress,
+    reader: asyncio.Task[None],
+    draw: Callable[[], None],
+) -> None:
+    """Draws when there is something new, at most `REFRESH` times a second, until the turn's end."""
+    while not progress.ended:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE):
+                await changed.wait()
+        changed.clear()
+        draw()
+        if reader.done():
+            reader.result()
+        else:
+            await asyncio.sleep(1 / REFRESH)
+
+
+async def _live(
+    progress: TurnProgress, changed: asyncio.Event, reader: asyncio.Task[None], console: Console
+) -> None:
+    loop = asyncio.get_running_loop()
+    columns = TurnColumns(progress, loop.time())
+    live = Live(columns, console=console, auto_refresh=False, transient=True)
+
+    def draw() -> None:
+        columns.now = loop.time()
+        with _one_picture(console):
+            live.refresh()
+
+    with live:
+        await _draw_on(changed, progress, reader, draw)
+    console.print(TurnResult(progress))
+
+
+async def _lines(
+    progress: TurnProgress, changed: asyncio.Event, reader: asyncio.Task[None], console: Console
+) -> None:
+    lines = LabelledLines(progress, console)
+    await _draw_on(changed, progress, reader, lines.update)
+    lines.finish()
+
+
+@contextmanager
+def _one_picture(console: Console) -> Iterator[None]:
+    """Has the terminal show what is written within at once (DEC mode 2026), where it can."""
+    with console:
+        console.control(_BEGIN)
+        try:
+            yield
+        finally:
+            console.control(_END)
+
+
+def _raw(sequence: str) -> Control:
+    control = Control()
+    control.segment = Segment(sequence, None, [(ControlType.BELL,)])
+    return control
+
+
+_BEGIN, _END = _raw("\x1b[?2026h"), _raw("\x1b[?2026l")
