@@ -6,7 +6,7 @@ A caller whose append failed sends the same append again, as a router does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from events.envelope import Event, Head
 from events.errors import Conflict, StoreError
@@ -36,7 +36,8 @@ async def persistently(
             failures += 1
         return bool(heads)
 
-    await eventually(attempt, within=60, what=f"appending to {stream}")
+    probe: Callable[[], bool | Awaitable[bool]] = attempt
+    await eventually(probe, within=60, what=f"appending to {stream}")
     return heads[0], failures
 
 
