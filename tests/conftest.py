@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.leftover_processes import Leftover, end_leftovers, tag_this_run
 
-pytest_plugins = ("tests.servers.nats", "tests.servers.postgres")
+pytest_plugins = ("tests.servers.nats", "tests.servers.postgres", "tests.servers.llama")
 
 _HERE = Path(__file__).parent
 _KINDS = frozenset({"unit", "contract", "property", "replay", "integration", "api", "chaos"})

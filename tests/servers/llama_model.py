@@ -22,7 +22,8 @@ CONTEXT: Final = 8192  # tokens
 
 _SPECIAL = ("<|pad|>", "<|im_start|>", "<|im_end|>")
 _BOS, _EOS = 1, 2
-_TOOL_CALL: Final = "<tool_call>\n"
+# With a line break, which a grammar for JSON strings forbids, so that it stays out of those.
+_TOOL_CALL: Final = "\n<tool_call>"
 _FIRST_BYTE: Final = len(_SPECIAL)
 _ROLES = ("system", "user", "assistant", "tool")
 WORDS: Final = tuple(
@@ -52,16 +53,13 @@ _CHAT_TEMPLATE = """
 {%- endfor %}
 </tools>
 For each call of a tool write
-<tool_call>
-{"name": <name>, "arguments": <arguments>}
-</tool_call><|im_end|>
+<tool_call>{"name": <name>, "arguments": <arguments>}</tool_call><|im_end|>
 {% endif %}
 {%- for message in messages %}<|im_start|>{{ message.role }}
 {% if message.content %}{{ message.content }}{% endif %}
 {%- for call in message.tool_calls or [] %}
-<tool_call>
-{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
-</tool_call>
+{%- set tool = call.function %}
+<tool_call>{"name": "{{ tool.name }}", "arguments": {{ tool.arguments | tojson }}}</tool_call>
 {%- endfor %}<|im_end|>
 {% endfor %}
 {%- if add_generation_prompt %}<|im_start|>assistant
@@ -85,7 +83,10 @@ _Matrix = NDArray[np.float32]
 
 
 def write_model(path: Path, *, seed: int = 1) -> Path:
-    """Writes the model as GGUF; the same seed gives the same file."""
+    """Writes the model as GGUF; the same seed gives the same file.
+
+    Seed 1 is the one whose manner of speaking was measured; others speak, but may end later.
+    """
     chance = np.random.default_rng(seed)
     tokens = _tokens()
 
