@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from actors.deciding import NotFound
 from events.errors import ConfigError, ControlRoomError, Refused
@@ -151,14 +152,16 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _fault)
 
 
-def _path(request: Request) -> str:
-    # As it came, percent-encoded: what was decoded may hold anything.
-    return str(request.scope.get("raw_path") or b"", "ascii", "replace") or request.url.path
+def path_of(scope: Scope) -> str:
+    """The path as it came, percent-encoded: what was decoded may hold anything."""
+    return str(
+        scope.get("raw_path") or scope["path"].encode("ascii", "replace"), "ascii", "replace"
+    )
 
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return answer(error, _path(request))
+    return answer(error, path_of(request.scope))
 
 
 async def _room_error(request: Request, error: Exception) -> Response:
@@ -166,7 +169,7 @@ async def _room_error(request: Request, error: Exception) -> Response:
     problem = of_error(error)
     if KINDS[problem.kind].status == 500:
         _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
-    return answer(problem, _path(request))
+    return answer(problem, path_of(request.scope))
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -179,18 +182,20 @@ async def _http(request: Request, error: Exception) -> Response:
         413: "the body is longer than this room takes",
     }.get(error.status_code, str(error.detail))
     problem = ProblemError(kind, detail, headers=error.headers)
-    return answer(problem, _path(request), error.status_code)
+    return answer(problem, path_of(request.scope), error.status_code)
 
 
 async def _fault(request: Request, error: Exception) -> Response:
     # The server logs it: it is raised again when this is answered.
     detail = "the room failed on this request: its log says how; please report it"
-    return answer(ProblemError("fault", detail), _path(request))
+    return answer(ProblemError("fault", detail), path_of(request.scope))
 
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return answer(explained(error.errors(), request.headers.get("content-type")), _path(request))
+    return answer(
+        explained(error.errors(), request.headers.get("content-type")), path_of(request.scope)
+    )
 
 
 def explained(faults: Sequence[Any], content_type: str | None = None) -> ProblemError:

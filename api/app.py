@@ -1,0 +1,59 @@
+"""The API: every door that speaks HTTP, on a room that is put together elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from api.doors import Doors
+from api.guard import MAX_BODY, Guard
+from api.openapi import DESCRIPTION, describe
+from api.problems import add_handlers
+from api.room import Room
+from api.routes import blobs, events, health, models, pages, sessions, stream, turns, views
+
+VERSION = "1"
+"""Version of the API's contract, as in the paths."""
+
+
+def create_app(room: Room) -> FastAPI:
+    """The API of `room`, whose parts are open and stay its owner's to close.
+
+    Run it with its lifespan on the event loop of the room's bus; it takes as many connections as
+    the server gives it.
+    """
+    doors = Doors.of(room)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with doors.opened():
+            yield
+
+    app = FastAPI(
+        title="Control Room",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY,
+        redirect_slashes=False,
+    )
+    app.state.doors = doors
+    for module in (sessions, turns, events, views, models, blobs, health, stream, pages):
+        app.include_router(module.router)
+    add_handlers(app)
+    describe(app)
+    app.add_middleware(Guard, settings=room.settings)
+    if room.settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(room.settings.allowed_origins),
+            allow_methods=["GET", "POST", "PATCH"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+            expose_headers=["Location", "Retry-After", "Idempotency-Key"],
+        )
+    return app

@@ -1,0 +1,71 @@
+"""Commands to the routers, over NATS."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import ValidationError
+
+from actors import subjects
+from actors.bus import Bus, Unreachable
+from actors.messages import Accepted, AnyCommand, Problem, Reply
+from api.problems import ProblemError, kind_of
+
+TRIES = 3
+PATIENCE = 4.0  # seconds for one try
+
+
+class Commands:
+    """Sends commands to the routers of their sessions."""
+
+    def __init__(self, bus: Bus, *, tries: int = TRIES, patience: float = PATIENCE) -> None:
+        self._bus = bus
+        self._tries = tries
+        self._patience = patience
+
+    async def send(self, command: AnyCommand) -> Accepted:
+        """Have `command` carried out; when this returns, it is committed.
+
+        A command that was not answered is sent again under the same id, which the router
+        recognises, so it takes effect once at most. Raises a `ProblemError`: 503 where no router
+        answers within `tries` times `patience` seconds, else what the router says against it.
+        """
+        subject = subjects.commands(subjects.partition(command.session))
+        for _ in range(self._tries):
+            try:
+                reply = Reply.model_validate_json(
+                    await self._bus.request(subject, command, timeout=self._patience)
+                )
+            except Unreachable:
+                continue
+            except ValidationError:
+                break  # a router of another release
+            if reply.accepted is not None:
+                return reply.accepted
+            problem = reply.problem
+            if problem is not None and problem.status != 503:
+                raise _refusal(problem)
+            await asyncio.sleep(0.1)
+        raise ProblemError(
+            "unavailable",
+            "the room's router does not answer, so this may or may not take effect: send the same "
+            "request again, with the Idempotency-Key of this answer",
+            headers={"Idempotency-Key": command.id},
+        )
+
+    async def missing_routers(self, within: float = 1.0) -> tuple[int, ...]:
+        """The partitions whose router does not answer within so many seconds."""
+
+        async def answers(part: int) -> bool:
+            try:
+                await self._bus.request(subjects.ping(part), b"{}", timeout=within)
+            except Unreachable:
+                return False
+            return True
+
+        answered = await asyncio.gather(*map(answers, range(subjects.PARTITIONS)))
+        return tuple(part for part, there in enumerate(answered) if not there)
+
+
+def _refusal(problem: Problem) -> ProblemError:
+    return ProblemError(kind_of(problem.status), problem.message)

@@ -1,0 +1,62 @@
+"""What all routes share: the room, and this process's ways to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from api.all_events import AllEvents
+from api.commands import Commands
+from api.following import Feeds
+from api.room import Room
+from api.states import SessionStates
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The room, commands to it, and what is read of it."""
+
+    room: Room
+    commands: Commands
+    feeds: Feeds
+    states: SessionStates
+    all_events: AllEvents
+
+    @classmethod
+    def of(cls, room: Room) -> Doors:
+        """The doors of `room`."""
+        return cls(
+            room,
+            Commands(room.bus),
+            Feeds(room.bus, room.store),
+            SessionStates(room.store),
+            AllEvents(room.bus, room.store),
+        )
+
+    @property
+    def principal(self) -> str:
+        """Who posts, until there are accounts."""
+        return "token" if self.room.settings.token.get_secret_value() else "local"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Keep pieces of answers for those who come back; on the way out, stop following."""
+        await self.feeds.start()
+        try:
+            yield
+        finally:
+            await self.feeds.close()
+            await self.all_events.close()
+
+
+async def _doors(connection: HTTPConnection) -> Doors:
+    return cast(Doors, connection.app.state.doors)
+
+
+Inside = Annotated[Doors, Depends(_doors)]
+"""The doors, as a parameter of a route."""

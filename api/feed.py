@@ -1,0 +1,236 @@
+"""What happens in one session, for everyone who watches it: read once, serialised once.
+
+A feed follows the log of its session: a commit notice only wakes it, and so does a pause without
+one, because notices may be lost. Between the events it places the pieces of the answers that are
+being written. Followers each have a place in what was shown last; one that is too slow for that
+loses the pieces of the steps that are open, reads the events from the log, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import orjson
+
+from actors import subjects
+from actors.bus import Bus, Msg, Subscription
+from api.delta_stream import stored_pieces
+from api.pieces import Gap, Pieces, StepKey
+from api.shown import Committed, Piece, Shown
+from events.envelope import Event, Head
+from events.errors import StoreError
+from events.store import EventStore
+from events.types import TurnStarted
+
+_log = logging.getLogger(__name__)
+
+PAUSE = 2.0  # seconds after which the log is looked at even without a notice
+PAGE = 500  # events read at once
+MOST_SHOWN = 4096  # events and pieces kept for followers
+MOST_WEIGHT = 4 * 1024 * 1024  # their characters
+RECOVERIES = 3  # times that a gap is looked for in the DELTAS stream
+
+
+_Addressed = tuple[StepKey, int, bytes]
+"""A piece with its step and attempt, which its subject says."""
+
+
+class Feed:
+    """The events of one session from its start on, and the pieces between them.
+
+    `position` is that of the last event shown.
+    """
+
+    def __init__(self, session: str, bus: Bus, store: EventStore) -> None:
+        self.session = session
+        self.position = 0
+        self.pieces = Pieces()
+        self.watchers: set[asyncio.Event] = set()
+        self._bus = bus
+        self._store = store
+        self._shown: list[Shown] = []
+        self._first = 0  # index of the first of `_shown` in all that was ever shown
+        self._weight = 0
+        self._hint = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._subscriptions: list[Subscription] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._buffer: list[_Addressed] | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self, head: Head) -> None:
+        """Follow the log from `head` or later on; raises `StoreError` where it cannot be read."""
+        notices = await self._bus.subscribe(subjects.committed(self.session), self._notice)
+        self._subscriptions.append(notices)
+        for event in await self._of_open_turn(head):
+            self.pieces.apply(event)
+        self.position = head.position
+        self._spawn(self._run())
+        self._hint.set()
+
+    async def stop(self) -> None:
+        """Follow no longer."""
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def reconnected(self) -> None:
+        """What was said while NATS was away was not heard."""
+        self._hint.set()
+        if self._watching is not None and self._watching.done():
+            self._recover(set(self.pieces.open))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _of_open_turn(self, head: Head) -> list[Event]:
+        """The events since the start of the turn that is open at `head`; none where none is."""
+        events: list[Event] = []
+        after, window = head.position, 64
+        while head.open_turn is not None and after > 0:
+            start = max(0, after - window)
+            events[:0] = page = await self._store.read(self.session, start, after - start)
+            if any(isinstance(e.data, TurnStarted) and e.turn == head.open_turn for e in page):
+                break
+            after, window = start, 2 * window
+        return events
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def _notice(self, msg: Msg) -> None:
+        if orjson.loads(msg.data)["position"] > self.position:
+            self._hint.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PAUSE):
+                    await self._hint.wait()
+            except TimeoutError:
+                pass
+            self._hint.clear()
+            try:
+                await self.catch_up()
+            except StoreError as error:
+                _log.warning("session %s cannot be followed: %s", self.session, error)
+
+    async def catch_up(self) -> None:
+        """Show everything that is in the log by now."""
+        async with self._reading:
+            while True:
+                events = await self._store.read(self.session, self.position, PAGE)
+                for event in events:
+                    self._show(Committed(event))
+                    for piece in self.pieces.apply(event):
+                        self._show(Piece((event.turn or "", event.step or ""), piece))
+                    self.position = event.position
+                if events:
+                    self._wake()
+                if len(events) < PAGE:
+                    return
+
+    async def history(self, after: int) -> Sequence[Committed]:
+        """Some of the events beyond `after` that were shown, in order; at least one."""
+        known = [item for item in self._shown if isinstance(item, Committed)]
+        if known and known[0].position <= after + 1:
+            return [item for item in known if item.position > after]
+        limit = min(PAGE, self.position - after)
+        return [Committed(event) for event in await self._store.read(self.session, after, limit)]
+
+    # --- pieces ----------------------------------------------------------------------------------
+
+    async def watch_pieces(self) -> None:
+        """Show pieces too, and have those of the open steps from their beginning."""
+        if self._watching is None:
+            self._watching = self._spawn(self._watch_pieces())
+        await asyncio.shield(self._watching)
+
+    async def _watch_pieces(self) -> None:
+        self._buffer = []
+        subject = subjects.deltas(self.session)
+        self._subscriptions.append(await self._bus.subscribe(subject, self._heard))
+        try:
+            # What was asked before is in the log now; what is asked later is heard whole.
+            await self.catch_up()
+        finally:
+            await self._refill(set(self.pieces.open))
+
+    def _heard(self, msg: Msg) -> None:
+        piece = _addressed(msg.subject, msg.data)
+        if self._buffer is not None:
+            self._buffer.append(piece)
+            return
+        try:
+            self._take(*piece)
+        except Gap as gap:
+            self._recover({gap.key}).append(piece)
+
+    def _take(self, key: StepKey, attempt: int, data: bytes, *, gaps: bool = False) -> None:
+        text = self.pieces.take(key, attempt, data, gaps=gaps)
+        if text is not None:
+            self._show(Piece(key, text))
+            self._wake()
+
+    def _recover(self, keys: set[StepKey]) -> list[_Addressed]:
+        """Read the pieces of these steps again; gives the buffer of what comes meanwhile."""
+        if self._buffer is None:
+            self._buffer = []
+            self._spawn(self._refill(keys))
+        return self._buffer
+
+    async def _refill(self, keys: set[StepKey]) -> None:
+        """Show the stored pieces of these steps, then what came meanwhile."""
+        assert self._buffer is not None
+        try:
+            for left in reversed(range(RECOVERIES)):
+                for subject, data in await stored_pieces(self._bus, self.session, sorted(keys)):
+                    self._take(*_addressed(subject, data), gaps=True)
+                try:
+                    while self._buffer:
+                        self._take(*self._buffer[0], gaps=not left)
+                        del self._buffer[0]
+                except Gap as gap:
+                    keys = {gap.key}
+                else:
+                    return
+        finally:
+            self._buffer = None
+
+    # --- what is shown ---------------------------------------------------------------------------
+
+    @property
+    def end(self) -> int:
+        """The place behind everything that was shown."""
+        return self._first + len(self._shown)
+
+    def since(self, place: int) -> list[Shown] | None:
+        """What was shown from `place` on, or None where that is not kept any more."""
+        return self._shown[place - self._first :] if place >= self._first else None
+
+    def _show(self, item: Shown) -> None:
+        self._shown.append(item)
+        self._weight += item.weight
+        if len(self._shown) > MOST_SHOWN or self._weight > MOST_WEIGHT:
+            dropped = (len(self._shown) + 1) // 2
+            self._first += dropped
+            del self._shown[:dropped]
+            self._weight = sum(item.weight for item in self._shown)
+
+    def _wake(self) -> None:
+        for watcher in self.watchers:
+            watcher.set()
+
+
+def _addressed(subject: str, data: bytes) -> _Addressed:
+    _, _, _, turn, step, attempt = subject.split(".")
+    return (turn, step), int(attempt), data

@@ -1,0 +1,41 @@
+"""What a session's events mean: its transcript, its costs, its replay."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+
+from api.doors import Inside
+from api.openapi import problems
+from api.projected import caught_up
+from api.views import SessionId
+from projections.costs import CostReport
+from projections.entries import Transcript
+from projections.replay import Replay, replay
+
+router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["views"])
+
+
+@router.get("/transcript", operation_id="get_transcript", responses=problems(404, 503))
+async def get_transcript(doors: Inside, session_id: SessionId) -> Transcript:
+    """The conversation in its order, as of `position`."""
+    await caught_up(doors, session_id)
+    return await asyncio.to_thread(doors.room.projections.transcript, session_id)
+
+
+@router.get("/costs", operation_id="get_costs", responses=problems(404, 503))
+async def get_costs(doors: Inside, session_id: SessionId) -> CostReport:
+    """Tokens and money by participant, provider, model and day, as of `position`."""
+    await caught_up(doors, session_id)
+    return await asyncio.to_thread(doors.room.projections.costs, session_id)
+
+
+@router.post("/replay", operation_id="replay_session", responses=problems(404, 503))
+async def replay_session(doors: Inside, session_id: SessionId) -> Replay:
+    """Run every turn again from the log alone, and compare every event with it.
+
+    `identical` with its `head` is the proof; else `divergence` says where, and what was expected.
+    Nothing is asked of any model and nothing is written.
+    """
+    return await replay(doors.room.store, doors.room.blobs, session_id)

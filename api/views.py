@@ -1,0 +1,284 @@
+"""What the API takes and gives, besides what events and projections define themselves."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Header, Path, Query
+from pydantic import BaseModel, Field
+
+from api.following import CURSOR
+from events.config import History, Participant, Pattern, SessionConfig
+from events.session import Session, TurnStatus
+from events.values import Id, Value
+
+MAX_SEQUENCE = 2**63 - 1
+MAX_WAIT = 600
+LAST_TURNS = 20
+
+SESSION_EXAMPLE: dict[str, Any] = {
+    "session_id": "sess_abc123",
+    "routing_pattern": "coordinator",
+    "models": [
+        {
+            "id": "model_1",
+            "provider": "rehearsal",
+            "model_name": "steady",
+            "role": "architect",
+            "system_prompt": "You are a solutions architect. Focus on high-level design.",
+            "temperature": 0.7,
+            "max_tokens": 2000,
+        },
+        {
+            "id": "model_2",
+            "provider": "rehearsal",
+            "model_name": "steady",
+            "role": "coder",
+            "system_prompt": "You write production-ready code. Be concise.",
+            "temperature": 0.2,
+            "max_tokens": 4000,
+        },
+        {
+            "id": "model_3",
+            "provider": "rehearsal",
+            "model_name": "steady",
+            "role": "reviewer",
+            "system_prompt": "Review code for bugs, security, performance.",
+            "temperature": 0.3,
+        },
+    ],
+    "coordinator": "model_1",
+}
+
+# --- parameters ----------------------------------------------------------------------------------
+
+SessionId = Annotated[
+    Id, Path(description="the session's id", openapi_examples={"a": {"value": "sess_abc123"}})
+]
+TurnId = Annotated[Id, Path(description="the turn's id", openapi_examples={"a": {"value": "t1"}})]
+After = Annotated[int, Query(ge=0, le=MAX_SEQUENCE, description=CURSOR)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="most items in one answer")]
+Wait = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=MAX_WAIT,
+        allow_inf_nan=False,
+        description="seconds to wait for the turn's end; without it, or when they run out, the "
+        "answer is 202",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=256,
+        description="names this request: sent again under the same key, it takes effect once",
+    ),
+]
+LastEventId = Annotated[
+    int | None,
+    Header(
+        alias="Last-Event-ID",
+        ge=0,
+        le=MAX_SEQUENCE,
+        description="what a browser sends when it connects again; goes before 'after'",
+    ),
+]
+
+
+def command_id(key: str | None) -> str:
+    """The id of a command: what the client calls it, or a random one."""
+    return key or secrets.token_hex(16)
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+class NewSession(SessionConfig):
+    """A session's configuration; without `session_id` it is given one."""
+
+    session_id: Id = Field(default_factory=lambda: f"sess_{secrets.token_hex(8)}")
+
+    @property
+    def config(self) -> SessionConfig:
+        """As the log keeps it."""
+        return SessionConfig.model_construct(**dict(self))
+
+
+class SessionChanges(Value):
+    """The keys of a session's configuration that are to change; null is the key's default."""
+
+    session_id: Id | None = Field(default=None, description="cannot be changed")
+    routing_pattern: Pattern | None = None
+    models: tuple[Participant, ...] | None = None
+    coordinator: str | None = None
+    script: str | None = None
+    title: str | None = None
+    history: History | None = None
+    window: int | None = None
+    rounds: int | None = None
+    max_steps: int | None = None
+    deadline: float | None = None
+    queue: int | None = None
+    tags: tuple[str, ...] | None = None
+    is_youtube_run: bool | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The keys that were given, with null replaced by the default of the key."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        fields = SessionConfig.model_fields
+        return {
+            key: fields[key].get_default(call_default_factory=True)
+            if value is None and not fields[key].is_required()
+            else value
+            for key, value in given.items()
+        }
+
+
+class NewTurn(Value):
+    """A message to a session."""
+
+    content: str = Field(min_length=1, description="the message, up to 1 MB of UTF-8")
+    queue: bool = Field(
+        default=True, description="whether it may wait behind an open turn; else that is a 409"
+    )
+
+
+class RetryRequest(Value):
+    """Whose answer is asked for again."""
+
+    participant: Id
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+class TurnSummary(BaseModel):
+    """A turn in short: the positions of its first event and of its last."""
+
+    turn: str
+    status: TurnStatus
+    started_at: int | None = Field(description="position of turn.started; null while queued")
+    ended_at: int | None = Field(description="position of its end; null until then")
+
+
+class TurnsSummary(BaseModel):
+    """The turns of a session in short."""
+
+    total: int
+    open: str | None = Field(description="the turn under way")
+    queued: tuple[str, ...] = Field(description="turns that wait, in their order")
+    last: tuple[TurnSummary, ...] = Field(description=f"the last {LAST_TURNS}, the oldest first")
+
+
+class SessionView(BaseModel):
+    """A session as of `position`."""
+
+    session_id: str
+    status: Literal["active", "paused", "closed"]
+    position: int = Field(description="of the session's last event")
+    config: SessionConfig
+    turns: TurnsSummary
+
+    @classmethod
+    def of(cls, session: Session) -> SessionView:
+        """The view of a folded session that exists."""
+        assert session.config
+        assert session.status != "none"
+        turns = list(session.turns.values())
+        return cls(
+            session_id=session.stream,
+            status=session.status,
+            position=session.position,
+            config=session.config,
+            turns=TurnsSummary(
+                total=len(turns),
+                open=session.open.id if session.open else None,
+                queued=tuple(session.queue),
+                last=tuple(
+                    TurnSummary(
+                        turn=turn.id,
+                        status=turn.status,
+                        started_at=turn.started_at,
+                        ended_at=turn.ended_at,
+                    )
+                    for turn in turns[-LAST_TURNS:]
+                ),
+            ),
+        )
+
+
+class TurnAccepted(BaseModel):
+    """A turn that is committed, and not waited for (any longer)."""
+
+    turn: str
+    position: int = Field(description="of the event that this request caused")
+    status: str = Field(description="queued, open, completed, failed or cancelled")
+
+
+class Done(BaseModel):
+    """What a command has done, durably."""
+
+    session_id: str
+    position: int = Field(description="of the event that holds it")
+    turn: str | None = None
+    status: str = Field(description="of the turn, or else of the session")
+
+
+class EventPage(BaseModel):
+    """Events in order, as CloudEvents 1.0, and the cursor for the next page."""
+
+    events: Sequence[dict[str, Any]]
+    next: int = Field(description="give it as 'after' to get what follows")
+
+
+class ProviderView(BaseModel):
+    """A configured provider; never a secret of it."""
+
+    id: str
+    type: str
+    missing: tuple[str, ...] = Field(description="environment variables that it still needs")
+
+
+class ProvidersView(BaseModel):
+    """All configured providers."""
+
+    providers: tuple[ProviderView, ...]
+
+
+class ModelView(BaseModel):
+    """A model that a session may name."""
+
+    provider: str
+    model_name: str
+
+
+class UnavailableView(BaseModel):
+    """A provider that did not tell its models, and why."""
+
+    provider: str
+    detail: str
+
+
+class ModelsView(BaseModel):
+    """The models that the providers offer; some do not tell theirs, and take any name they know."""
+
+    models: tuple[ModelView, ...]
+    unavailable: tuple[UnavailableView, ...]
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether messages can be posted and read; `missing` says what is not there."""
+
+    ready: bool
+    missing: tuple[str, ...] = ()

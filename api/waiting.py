@@ -1,0 +1,96 @@
+"""Posting, and waiting for the end of what was posted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from actors.messages import Accepted, PostTurn, RetryTurn
+from api.doors import Doors
+from api.following import Follower
+from api.shown import Committed
+from api.views import TurnAccepted
+from events.envelope import Event
+from events.types import TURN_ENDS
+from projections.answers import TurnView, turn_view
+
+
+async def post(
+    doors: Doors, request: Request, command: PostTurn | RetryTurn, wait: float | None
+) -> TurnAccepted | TurnView:
+    """Have `command` carried out and wait up to so many seconds for the end of its turn.
+
+    Stops waiting where the client of `request` is gone.
+    """
+    if not wait:
+        return _accepted(await doors.commands.send(command))
+    async with doors.feeds.follow(command.session, None) as follower:
+        config = (await doors.states.get(command.session)).config
+        accepted = await doors.commands.send(command)
+        assert accepted.turn
+        if accepted.repeated and (view := await ended_view(doors, accepted)) is not None:
+            return view
+        ending = asyncio.create_task(_end_of(follower, accepted.turn))
+        leaving = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait({ending, leaving}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                if accepted.repeated:
+                    events: Sequence[Event] = await doors.states.turn_events(
+                        command.session, accepted.turn
+                    )
+                else:
+                    events = ending.result()
+                return await asyncio.to_thread(
+                    turn_view, events, accepted.turn, doors.room.load, config
+                )
+        finally:
+            for task in (ending, leaving):
+                task.cancel()
+            await asyncio.gather(ending, leaving, return_exceptions=True)
+    state = await doors.states.get(command.session)
+    status = state.turns[accepted.turn].status if accepted.turn in state.turns else accepted.state
+    return _accepted(accepted.model_copy(update={"state": status}))
+
+
+async def ended_view(doors: Doors, accepted: Accepted) -> TurnView | None:
+    """The view of a turn that has ended already."""
+    state = await doors.states.get(accepted.session)
+    turn = state.turns.get(accepted.turn or "")
+    if turn is None or turn.ended_at is None:
+        return None
+    return await view_of(doors, accepted.session, turn.id)
+
+
+async def view_of(doors: Doors, session: str, turn: str) -> TurnView:
+    """A turn as the log has it; raises `NotFound` where there is no such turn."""
+    state = await doors.states.get(session)
+    known = state.turns.get(turn)
+    config = known.config if known and known.config else state.config
+    events = await doors.states.turn_events(session, turn)
+    return await asyncio.to_thread(turn_view, events, turn, doors.room.load, config)
+
+
+async def _end_of(follower: Follower, turn: str) -> list[Event]:
+    """What happens in the session up to the end of the turn."""
+    events: list[Event] = []
+    while True:
+        for item in await follower.next():
+            if isinstance(item, Committed):
+                events.append(item.event)
+                if isinstance(item.event.data, TURN_ENDS) and item.event.turn == turn:
+                    return events
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
+def _accepted(accepted: Accepted) -> TurnAccepted:
+    assert accepted.turn
+    return TurnAccepted(
+        turn=accepted.turn, position=accepted.position, status=accepted.state or "open"
+    )
