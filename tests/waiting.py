@@ -21,8 +21,9 @@ async def eventually(probe: Callable[[], T | Awaitable[T]], *, within: float, wh
     """
     last: object = "the first probe did not return"
     pause = _FIRST_PAUSE
+    limit = asyncio.timeout(within)
     try:
-        async with asyncio.timeout(within):
+        async with limit:
             while True:
                 try:
                     result = probe()
@@ -36,6 +37,8 @@ async def eventually(probe: Callable[[], T | Awaitable[T]], *, within: float, wh
                 await _pass(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
     except TimeoutError as error:
+        if not limit.expired():
+            raise  # the probe's own
         raise AssertionError(f"{what}: not within {within:g} s (last: {last!r})") from error
 
 
