@@ -79,6 +79,8 @@ def host(name: str) -> str:
 
 
 ALL_COMMITS = "room.commit.*"
+PROJECTED = "room.projected"
+"""Notice that the projections have advanced; a hint, never the record."""
 SUPERVISOR = "room.supervisor"
 """Requests to the supervisor: start the actor of a model."""
 
