@@ -73,13 +73,13 @@ class Driven:
         *,
         facts: dict[str, Any] | None = None,
         scripts: Scripts | None = None,
-        script: Blob | None = None,
+        source: Blob | None = None,
         blobs: Blobs | None = None,
         **changes: Any,
     ) -> None:
         self.blobs = blobs or Blobs()
         self.scripts = scripts
-        self.script = script
+        self.source = source
         self.facts = self.blobs.put(orjson.dumps(facts or {}), "application/json")
         session = session or config(**changes)
         self.stream = session.session_id
@@ -151,7 +151,7 @@ class Driven:
         """A turn starts: with its message, as a retry, or out of the queue."""
         semantics = Semantics(
             router=CURRENT[self.config.routing_pattern],
-            script=self.script if retry is None else None,
+            script=self.source if retry is None else None,
         )
         started = TurnStarted(message=message, retry=retry, facts=self.facts, semantics=semantics)
         return self.give(started, by="user", turn=turn)
@@ -205,6 +205,27 @@ class Driven:
     def replay(self) -> SessionMachine:
         """Run the whole log through a fresh machine; raises where anything differs."""
         return replay(self.stream, self.log, self.blobs, self.scripts)
+
+    def prove(self) -> None:
+        """The log replays; a machine restored after any batch goes on as if nothing happened."""
+        self.replay()
+        for count in range(len(self.batches) + 1):
+            machine = self.restored([event for batch in self.batches[:count] for event in batch])
+            for batch in self.batches[count:]:
+                compare(batch, machine.advance(Given.of(batch[0]), batch[0].at))
+            assert state(machine) == state(self.machine)
+
+
+def state(machine: SessionMachine) -> dict[str, Any]:
+    """All that a machine shows of itself."""
+    session = vars(machine.session)
+    shown: dict[str, Any] = {
+        "waiting": machine.waiting,
+        "draws": machine.draws,
+        "timers": machine.timers,
+    }
+    shown["requests"] = [machine.request(key) for key in machine.waiting if key.startswith("ask:")]
+    return session | shown
 
 
 def replay(

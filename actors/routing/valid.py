@@ -52,7 +52,7 @@ def seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RouterFault(f"a timer takes seconds, not {type(value).__name__}")
     if not 0 <= value <= DAY:
-        raise RouterFault(f"a timer takes 0 to {DAY} seconds, not {value:.6g}")
+        raise RouterFault(f"a timer takes 0 to {DAY} seconds")
     return float(value)
 
 
