@@ -6,7 +6,7 @@ from actors.deciding import NotFound
 from events.types import ModelAnswered, ModelDiscarded
 from events.values import Blob, Usage
 from projections.answers import TurnView, turn_view
-from tests.sessions import SessionLog, answered, failed, polite, session_config
+from tests.session_logs import SessionLog, answered, failed, polite, session_config
 
 
 def view(log: SessionLog, turn: str) -> TurnView:

@@ -33,7 +33,7 @@ from events.types import (
 )
 from events.values import Blob, Semantics
 from projections.replay import Replay, replay, verify
-from tests.sessions import SessionLog, answered, append_all, failed, session_config
+from tests.session_logs import SessionLog, answered, append_all, failed, session_config
 
 
 def run(log: SessionLog, events: Sequence[Event] | None = None) -> Replay:
