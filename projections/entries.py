@@ -1,0 +1,98 @@
+"""What a transcript consists of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from events.types import Decision
+from events.values import Blob, Cost, Text, Usage, Value
+from projections.answers import DecisionType, TurnProblem
+
+
+class Entry(Value):
+    """Base of all entries. `position` is that of its event; texts may be references."""
+
+    position: int
+    at: datetime
+    turn: str
+
+
+class MessageEntry(Entry):
+    """What a person posted, where its turn began."""
+
+    kind: Literal["message"] = "message"
+    text: Text
+    attachments: tuple[Blob, ...] = ()
+
+
+class _Spoken(Entry):
+    participant: str
+    role: str | None
+    label: str = Field(description="how the others see the participant")
+    provider: str
+    model: str
+    step: str
+    purpose: str
+    superseded_by: int | None = Field(
+        default=None, description="position of the newer answer to the same question"
+    )
+
+
+class AnswerEntry(_Spoken):
+    """A public answer. A retry's answer stands behind the one that it replaces."""
+
+    kind: Literal["answer"] = "answer"
+    text: Text
+    reasoning: Text | None
+    usage: Usage
+    cost: Cost | None
+    finish_reason: str
+    served_model: str | None
+    first_token_ms: float | None
+    duration_ms: float
+
+
+class FailureEntry(_Spoken):
+    """A step, public or not, that failed; `partial` is what was said by then."""
+
+    kind: Literal["failure"] = "failure"
+    error: str
+    message: str
+    retryable: bool
+    partial: Text | None
+
+
+class DecisionEntry(Entry):
+    """Who was to answer, a ballot, or the count; `type` is the event's type."""
+
+    kind: Literal["decision"] = "decision"
+    type: DecisionType
+    data: Decision
+
+
+class EndEntry(Entry):
+    """A turn, open or queued, that ended without being completed."""
+
+    kind: Literal["end"] = "end"
+    problem: TurnProblem
+
+
+AnyEntry = Annotated[
+    MessageEntry | AnswerEntry | FailureEntry | DecisionEntry | EndEntry,
+    Field(discriminator="kind"),
+]
+
+
+class Transcript(Value):
+    """Entries of a session, in the order of the conversation, as of `position` of its stream.
+
+    `next` is what to ask for as `after` to get the entries that follow, None at the end.
+    """
+
+    session: str
+    position: int
+    entries: tuple[AnyEntry, ...]
+    next: int | None

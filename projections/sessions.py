@@ -1,0 +1,331 @@
+"""The list of sessions: one row each, newest first."""
+
+from __future__ import annotations
+
+import sqlite3
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Literal, get_args
+
+import orjson
+from pydantic import Field
+
+from events.config import Pattern, SessionConfig
+from events.envelope import Event, Recorded, open_after
+from events.errors import ConfigError
+from events.types import (
+    ModelAnswered,
+    ModelDiscarded,
+    ModelFailed,
+    SessionClosed,
+    SessionCreated,
+    SessionPaused,
+    SessionReconfigured,
+    SessionResumed,
+    TurnCancelled,
+    TurnQueued,
+    TurnStarted,
+)
+from events.values import Message, Value
+from projections.money import Money, plain, total
+from projections.projector import Page
+
+PREVIEW = 200
+"""Characters of a message that the list shows at most."""
+
+Status = Literal["active", "paused", "closed"]
+
+
+class Seat(Value):
+    """A participant, in short. `label` is how the others see it."""
+
+    id: str
+    role: str | None
+    label: str
+    provider: str
+    model: str
+
+
+class SessionSummary(Value):
+    """One session, as of `position` of its stream."""
+
+    id: str
+    title: str | None
+    status: Status
+    pattern: Pattern
+    participants: tuple[Seat, ...]
+    turns: int = Field(description="queued, open and ended, retries included")
+    open_turn: str | None
+    queued: int = Field(description="messages that wait behind the open turn")
+    tags: tuple[str, ...]
+    is_youtube_run: bool
+    created_at: datetime
+    updated_at: datetime
+    preview: str | None = Field(description="the beginning of what a person posted last")
+    cost: Money
+    position: int
+
+
+class SessionPage(Value):
+    """Some sessions, newest first.
+
+    `next` is the cursor of those that follow, None at the end; sessions that are added meanwhile
+    move nothing. `position` is the sequence of the store up to which events are counted in.
+    """
+
+    sessions: tuple[SessionSummary, ...]
+    next: str | None
+    position: int
+
+
+@dataclass(slots=True)
+class _Row:
+    """A session as its table has it; `created` is the sequence of its first event."""
+
+    id: str
+    created: int
+    title: str | None
+    status: str
+    pattern: str
+    participants: bytes
+    turns: int
+    open_turn: str | None
+    queued: int
+    tags: bytes
+    is_youtube_run: bool
+    created_at: str
+    updated_at: str
+    preview: str | None
+    cost: str
+    position: int
+
+
+_NAMES = tuple(field.name for field in fields(_Row))
+_VALUES = attrgetter(*_NAMES)
+_SELECT = f"SELECT {', '.join(_NAMES)} FROM sessions"
+_UPSERT = (
+    f"INSERT INTO sessions ({', '.join(_NAMES)}) VALUES ({', '.join('?' for _ in _NAMES)}) "
+    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _NAMES)}"
+)
+
+
+class Sessions:
+    """Keeps `sessions`, and `sessions_tags` to find them by."""
+
+    name = "sessions"
+    version = 1
+    ddl = (
+        "CREATE TABLE sessions ("
+        "id TEXT PRIMARY KEY, created INTEGER NOT NULL UNIQUE, title TEXT, status TEXT NOT NULL, "
+        "pattern TEXT NOT NULL, participants BLOB NOT NULL, turns INTEGER NOT NULL, "
+        "open_turn TEXT, queued INTEGER NOT NULL, tags BLOB NOT NULL, "
+        "is_youtube_run INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, "
+        "preview TEXT, cost TEXT NOT NULL, position INTEGER NOT NULL)",
+        "CREATE INDEX sessions_by_status ON sessions (status, created)",
+        "CREATE TABLE sessions_tags (tag TEXT NOT NULL, created INTEGER NOT NULL, "
+        "PRIMARY KEY (tag, created)) WITHOUT ROWID",
+    )
+
+    def apply(self, connection: sqlite3.Connection, page: Page) -> None:
+        rows: dict[str, _Row | None] = {}
+        last: dict[str, Event] = {}
+        for recorded in page:
+            event = recorded.event
+            id = event.stream
+            if id not in rows:
+                rows[id] = _find(connection, id)
+            row = rows[id]
+            match event.data:
+                case SessionCreated(config=config) if row is None:
+                    rows[id] = row = _created(recorded, config)
+                    _tag(connection, row.created, config.tags)
+                case SessionReconfigured(config=config) if row is not None:
+                    _untag(connection, row)
+                    _configure(row, config)
+                    _tag(connection, row.created, config.tags)
+                case _:
+                    pass
+            if row is not None:
+                last[id] = event
+                _fold(row, event)
+        for id, event in last.items():
+            if (row := rows[id]) is not None:
+                row.position, row.updated_at = event.position, event.at.isoformat()
+        connection.executemany(_UPSERT, [_VALUES(row) for row in rows.values() if row])
+
+
+def _find(connection: sqlite3.Connection, id: str) -> _Row | None:
+    found = connection.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
+    return None if found is None else _Row(*found)
+
+
+def _created(recorded: Recorded, config: SessionConfig) -> _Row:
+    event = recorded.event
+    row = _Row(
+        id=event.stream,
+        created=recorded.sequence,
+        title=None,
+        status="active",
+        pattern="",
+        participants=b"",
+        turns=0,
+        open_turn=None,
+        queued=0,
+        tags=b"",
+        is_youtube_run=False,
+        created_at=event.at.isoformat(),
+        updated_at="",
+        preview=None,
+        cost="0",
+        position=0,
+    )
+    _configure(row, config)
+    return row
+
+
+def _configure(row: _Row, config: SessionConfig) -> None:
+    row.title, row.pattern = config.title, config.routing_pattern
+    row.is_youtube_run = config.is_youtube_run
+    row.tags = orjson.dumps(config.tags)
+    row.participants = orjson.dumps(
+        [
+            {
+                "id": model.id,
+                "role": model.role,
+                "label": model.label,
+                "provider": model.provider,
+                "model": model.model_name,
+            }
+            for model in config.models
+        ]
+    )
+
+
+def _tag(connection: sqlite3.Connection, created: int, tags: tuple[str, ...]) -> None:
+    connection.executemany(
+        "INSERT INTO sessions_tags VALUES (?,?)", [(tag, created) for tag in dict.fromkeys(tags)]
+    )
+
+
+def _untag(connection: sqlite3.Connection, row: _Row) -> None:
+    connection.executemany(
+        "DELETE FROM sessions_tags WHERE tag = ? AND created = ?",
+        [(tag, row.created) for tag in orjson.loads(row.tags)],
+    )
+
+
+def _fold(row: _Row, event: Event) -> None:
+    match event.data:
+        case ModelAnswered(cost=cost) | ModelFailed(cost=cost) | ModelDiscarded(cost=cost):
+            if cost is not None:
+                row.cost = plain(total((row.cost, cost.amount)))
+        case SessionPaused():
+            row.status = "paused"
+        case SessionResumed():
+            row.status = "active"
+        case SessionClosed():
+            row.status = "closed"
+        case TurnQueued(message=message):
+            row.turns += 1
+            row.queued += 1
+            row.preview = _preview(message)
+        case TurnStarted(message=None, retry=None):
+            row.queued = max(0, row.queued - 1)
+        case TurnStarted(message=message):
+            row.turns += 1
+            if message is not None:
+                row.preview = _preview(message)
+        case TurnCancelled() if event.turn != row.open_turn:
+            row.queued = max(0, row.queued - 1)
+        case _:
+            pass
+    row.open_turn = open_after(row.open_turn, event.type, event.turn)
+
+
+def _preview(message: Message) -> str | None:
+    """The beginning of a message, None where it is too long to stand in its event."""
+    return message.content[:PREVIEW] if isinstance(message.content, str) else None
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def one_session(connection: sqlite3.Connection, id: str) -> SessionSummary | None:
+    """The session of that id, or None."""
+    row = _find(connection, id)
+    return None if row is None else _summary(row)
+
+
+def list_sessions(
+    connection: sqlite3.Connection,
+    limit: int,
+    cursor: str | None,
+    tag: str | None,
+    status: str | None,
+) -> tuple[tuple[SessionSummary, ...], str | None]:
+    """Sessions from the cursor on, and the cursor of the next."""
+    conditions = ["created < ?"]
+    values: list[int | str] = [_before(cursor)]
+    if status is not None:
+        if status not in get_args(Status):
+            raise ConfigError(f"status {status!r} is none: use {', '.join(get_args(Status))}")
+        conditions.append("status = ?")
+        values.append(status)
+    if tag is not None:
+        conditions.append("created IN (SELECT created FROM sessions_tags WHERE tag = ?)")
+        values.append(tag)
+    found = connection.execute(
+        f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY created DESC LIMIT ?",
+        (*values, limit + 1),
+    )
+    rows = [_Row(*row) for row in found]
+    more = _cursor(rows[limit - 1].created) if len(rows) > limit else None
+    return tuple(_summary(row) for row in rows[:limit]), more
+
+
+_LAST = 2**63 - 1
+
+
+def _cursor(created: int) -> str:
+    return urlsafe_b64encode(b"before:%d" % created).decode().rstrip("=")
+
+
+def _before(cursor: str | None) -> int:
+    if cursor is None:
+        return _LAST
+    try:
+        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        prefix, _, number = text.partition(b":")
+        if prefix != b"before" or not number.isdigit() or len(number) > 18:
+            raise ValueError(cursor)
+    except ValueError:
+        raise ConfigError(
+            f"{cursor!r:.80} is no cursor of the list of sessions: use 'next' of a page, "
+            "or leave it out to begin with the newest"
+        ) from None
+    return int(number)
+
+
+def _summary(row: _Row) -> SessionSummary:
+    return SessionSummary.model_validate(
+        {
+            "id": row.id,
+            "title": row.title,
+            "status": row.status,
+            "pattern": row.pattern,
+            "participants": orjson.loads(row.participants),
+            "turns": row.turns,
+            "open_turn": row.open_turn,
+            "queued": row.queued,
+            "tags": orjson.loads(row.tags),
+            "is_youtube_run": bool(row.is_youtube_run),
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+            "preview": row.preview,
+            "cost": Decimal(row.cost),
+            "position": row.position,
+        }
+    )
