@@ -1,6 +1,6 @@
 """Ends what a room that died has left: processes that carry its mark, by process id.
 
-Every process of a room has `CONTROL_ROOM_INSTANCE=<home>-<run>` in its environment. Ray's own
+Every process of a room has `CTLROOM_INSTANCE=<home>-<run>` in its environment. Ray's own
 processes are children of children and would outlive a `kill -9` of the room; a watchdog, which is
 this file run as a script, waits for the room's end and then ends all that carry the mark. It needs
 no package, and a session of its own lets it survive a kill of the room's process group.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-MARK = "CONTROL_ROOM_INSTANCE"
+MARK = "CTLROOM_INSTANCE"
 _LOOKS = 200
 _PAUSE = 0.05  # seconds between two looks
 
