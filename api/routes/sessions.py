@@ -18,6 +18,7 @@ from actors.messages import (
 from api.doors import Doors, Inside
 from api.openapi import problems
 from api.problems import ProblemError
+from api.projected import all_caught_up
 from api.strict_json import StrictJSONRoute
 from api.views import (
     SESSION_EXAMPLE,
@@ -32,7 +33,7 @@ from api.views import (
 )
 from events.config import SessionConfig
 from events.values import Blob
-from projections.sessions import SessionPage
+from projections.sessions import SessionPage, Status
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=StrictJSONRoute)
 
@@ -81,9 +82,12 @@ async def list_sessions(
         str | None,
         Query(max_length=256, description="'next' of the page before; without it the first page"),
     ] = None,
+    tag: Annotated[str | None, Query(max_length=128, description="only those that have it")] = None,
+    status: Annotated[Status | None, Query(description="only those in this state")] = None,
 ) -> SessionPage:
     """The sessions, the latest first."""
-    return await asyncio.to_thread(doors.room.projections.sessions, limit, cursor)
+    await all_caught_up(doors)
+    return await asyncio.to_thread(doors.room.projections.sessions, limit, cursor, tag, status)
 
 
 @router.get("/{session_id}", operation_id="get_session", responses=problems(404))

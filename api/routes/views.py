@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from api.doors import Inside
 from api.openapi import problems
 from api.projected import caught_up
-from api.views import SessionId
+from api.views import After, Limit, SessionId
 from projections.costs import CostReport
 from projections.entries import Transcript
 from projections.replay import Replay, replay
@@ -18,10 +18,12 @@ router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["views"])
 
 
 @router.get("/transcript", operation_id="get_transcript", responses=problems(404, 503))
-async def get_transcript(doors: Inside, session_id: SessionId) -> Transcript:
-    """The conversation in its order, as of `position`."""
+async def get_transcript(
+    doors: Inside, session_id: SessionId, after: After = 0, limit: Limit = 200
+) -> Transcript:
+    """The conversation in its order, as of `position`; `next` is the cursor of what follows."""
     await caught_up(doors, session_id)
-    return await asyncio.to_thread(doors.room.projections.transcript, session_id)
+    return await asyncio.to_thread(doors.room.projections.transcript, session_id, after, limit)
 
 
 @router.get("/costs", operation_id="get_costs", responses=problems(404, 503))

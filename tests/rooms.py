@@ -1,0 +1,189 @@
+"""A whole room in one process and one event loop: real NATS, a real store, a real HTTP server.
+
+Router, models and projections are the product's own classes; only what starts them differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from actors.bus import Bus
+from actors.grounds import Grounds
+from actors.hosting import ModelHost
+from actors.providers.config import Providers, ProviderSpec, configured
+from actors.router import RouterActor
+from api.app import create_app
+from api.nats_server import BundledNats
+from api.room import Room
+from api.settings import Settings
+from events.open import open_blobs, open_store
+from projections.database import open_reader
+from projections.runner import ProjectionRunner
+from tests.waiting import eventually
+
+PACED = ProviderSpec(id="paced", type="rehearsal", config={"pace": 10, "stall_timeout": 0.3})
+"""The rehearsal provider, ten times as fast."""
+
+
+class LocalRoom:
+    """A running room. `http` speaks to it; its router can be stopped and started again."""
+
+    def __init__(self, settings: Settings, nats: BundledNats, providers: Providers) -> None:
+        self.settings = settings
+        self.nats = nats
+        self.providers = providers
+        self.store = open_store(settings.store_url)
+        self.blobs = open_blobs(settings.store_url)
+        self.router: RouterActor | None = None
+        self.router_bus: Bus
+        self.models_bus: Bus
+        self.models: ModelHost
+        self.room: Room
+        self.http: httpx2.AsyncClient
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stream_url(self, session: str, after: int | str = 0, **query: Any) -> str:
+        more = "".join(f"&{name}={value}" for name, value in query.items())
+        return f"ws://127.0.0.1:{self.port}/v1/sessions/{session}/stream?after={after}{more}"
+
+    async def start_router(self) -> None:
+        self.router_bus = await Bus.connect(self.nats.url, name="router")
+        grounds = Grounds(
+            self.providers,
+            {},
+            self.blobs,
+            script_folder=self.settings.scripts_path,
+            max_participants=self.settings.max_participants,
+        )
+        self.router = RouterActor(
+            self.router_bus, self.store, self.blobs, grounds=grounds, ensure=self.models.ensure
+        )
+        await self.router.start()
+
+    async def stop_router(self) -> None:
+        if self.router is not None:
+            await self.router.stop()
+            await self.router_bus.close()
+            self.router = None
+
+    # --- what tests do all the time --------------------------------------------------------------
+
+    async def create(self, session: str = "s1", models: str = "a b c", **changes: Any) -> str:
+        """A session of participants with these ids; returns its id."""
+        answer = await self.http.post("/v1/sessions", json=config(session, models, **changes))
+        assert answer.status_code in (200, 201), answer.text
+        return str(answer.json()["session_id"])
+
+    async def post(self, session: str, content: str = "Hello", **query: Any) -> dict[str, Any]:
+        """Post a message; `wait` waits for the turn's end."""
+        answer = await self.http.post(
+            f"/v1/sessions/{session}/turns", json={"content": content}, params=query, timeout=60
+        )
+        assert answer.status_code in (200, 202), answer.text
+        return dict(answer.json())
+
+
+def config(session: str = "s1", models: str = "a b c", **changes: Any) -> dict[str, Any]:
+    """The JSON of a session: `models` are ids, each with `:model_name` behind it or not."""
+    seats = []
+    for each in models.split():
+        id, _, name = each.partition(":")
+        seats.append(
+            {"id": id, "provider": "paced", "model_name": name or "instant", "role": id.upper()}
+        )
+    return {"session_id": session, "models": seats} | changes
+
+
+@asynccontextmanager
+async def local_room(
+    folder: Path, *specs: ProviderSpec, environment: Mapping[str, str] | None = None, **changes: Any
+) -> AsyncIterator[LocalRoom]:
+    """A room with its data in `folder`; `changes` are settings by their field names."""
+    settings = Settings(home=folder, port=0, **changes)
+    providers = Providers(*configured(None, environment or {}).values(), PACED, *specs)
+    async with contextlib.AsyncExitStack() as stack:
+        nats = BundledNats(folder / "nats")
+        await nats.start()
+        stack.push_async_callback(nats.stop)
+        room = LocalRoom(settings, nats, providers)
+        stack.push_async_callback(room.store.close)
+        room.models_bus = await Bus.connect(nats.url, name="models")
+        stack.push_async_callback(room.models_bus.close)
+        room.models = ModelHost(room.models_bus, room.blobs, providers, environment or {})
+        stack.push_async_callback(room.models.stop)
+        await room.start_router()
+        stack.push_async_callback(room.stop_router)
+        await stack.enter_async_context(_projecting(room))
+        bus = await Bus.connect(nats.url, name="api")
+        stack.push_async_callback(bus.close)
+        reading = open_store(settings.store_url, read_only=True)
+        stack.push_async_callback(reading.close)
+        reader = open_reader(settings.projections_path)
+        stack.callback(reader.close)
+        room.room = Room(settings, bus, reading, room.blobs, reader, providers)
+        room.port = await stack.enter_async_context(serving(room.room))
+        token = settings.token.get_secret_value()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        room.http = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=room.url, headers=headers, timeout=20, trust_env=False)
+        )
+        yield room
+
+
+@asynccontextmanager
+async def _projecting(room: LocalRoom) -> AsyncIterator[None]:
+    bus = await Bus.connect(room.nats.url, name="projections")
+    runner = ProjectionRunner(room.store, room.settings.projections_path, bus)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await bus.close()
+
+
+class _Server(uvicorn.Server):
+    """A server within somebody else's process, whose signals it leaves alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(room: Room) -> AsyncIterator[int]:
+    """The API of `room` on a port of its own, as the product serves it."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = _Server(
+        uvicorn.Config(
+            create_app(room),
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await eventually(lambda: server.started or task.done(), within=20, what="the API")
+        yield int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
