@@ -88,8 +88,9 @@ class SessionConfig(Value):
         if self.routing_pattern == "coordinator" and self.coordinator is None:
             raise ValueError(f"a coordinator session needs 'coordinator': one of {', '.join(ids)}")
         if self.coordinator is not None and self.coordinator not in ids:
+            names = ", ".join(ids)
             raise ValueError(
-                f"coordinator {self.coordinator!r} is not a participant: use one of {', '.join(ids)}"
+                f"coordinator {self.coordinator!r} is not a participant: use one of {names}"
             )
         if self.routing_pattern == "script" and self.script is None:
             raise ValueError("a script session needs 'script': the router as 'module:function'")

@@ -131,6 +131,7 @@ class ReplayDiverged(ControlRoomError):
 
     def __init__(self, position: int, expected: object, actual: object) -> None:
         super().__init__(
-            f"replay diverged at position {position}: the log holds {expected}, replay made {actual}"
+            f"replay diverged at position {position}: "
+            f"the log holds {expected}, replay made {actual}"
         )
         self.position, self.expected, self.actual = position, expected, actual
