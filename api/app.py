@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api.doors import Doors
-from api.guard import MAX_BODY, Guard
+from api.guard import Guard
 from api.openapi import DESCRIPTION, describe
 from api.problems import add_handlers
 from api.room import Room
@@ -39,7 +39,6 @@ def create_app(room: Room) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY,
         redirect_slashes=False,
     )
     app.state.doors = doors

@@ -12,16 +12,11 @@ from actors.bus import Bus
 from api.delta_stream import ensure_stream
 from api.feed import Feed
 from api.pieces import StepKey
-from api.problems import ProblemError
+from api.problems import CURSOR, ProblemError
 from api.shown import Committed, Piece, Shown
 from events.store import EventStore
 
 LINGER = 30.0  # seconds that a feed stays without a follower, for the one who comes back
-
-CURSOR = (
-    "a cursor is the position of the last event that you have, a whole number from 0 (nothing "
-    "yet) to the position of the session's last event; answers name it 'position' or 'next'"
-)
 
 
 def wrong_cursor(after: object, last: int) -> ProblemError:

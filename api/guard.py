@@ -19,7 +19,8 @@ import re
 import secrets
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import ProblemError, answer, path_of
 from api.settings import LOOPBACK_NAMES, Settings
@@ -54,9 +55,9 @@ class Guard:
                 self._check_token(scope, headers)
                 _check_length(headers)
             except ProblemError as problem:
-                await _refuse(problem, scope, receive, send)
+                await answer(problem, path_of(scope))(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        await self._app(scope, _limited(receive), send)
 
     def _check_host(self, headers: Headers) -> None:
         match = _HOST.fullmatch(headers.get("host", ""))
@@ -131,5 +132,16 @@ def _check_length(headers: Headers) -> None:
         )
 
 
-async def _refuse(problem: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
-    await answer(problem, path_of(scope))(scope, receive, send)
+def _limited(receive: Receive) -> Receive:
+    """Count what comes, for bodies that do not say their length."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY:
+            raise HTTPException(413)  # while the body is read, nothing else passes through
+        return message
+
+    return limited

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from starlette.types import Scope
 
 from actors.deciding import NotFound
 from events.errors import ConfigError, ControlRoomError, Refused
+from events.values import Id
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,11 @@ KINDS: Mapping[str, Kind] = {
         503, "Not available now", "A part of the room is away: repeat the same request later."
     ),
 }
+CURSOR = (
+    "a cursor is the position of the last event that you have, a whole number from 0 (nothing "
+    "yet) to the position of the last event; answers name it 'position' or 'next'"
+)
+_ID_PATTERN = TypeAdapter(Id).json_schema()["pattern"]
 _BY_STATUS = {kind.status: name for name, kind in KINDS.items()}
 
 
@@ -228,7 +234,19 @@ def _field(place: Iterable[Any]) -> str:
 
 def _message(fault: Mapping[str, Any]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return {
-        "extra_forbidden": "unknown key: remove it or correct its name",
-        "missing": "is missing: it is required",
-    }.get(fault["type"], message[:1].lower() + message[1:])
+    context = fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden":
+            return "unknown key: remove it or correct its name"
+        case "missing":
+            return "is missing: it is required"
+        case "string_pattern_mismatch" if context.get("pattern") == _ID_PATTERN:
+            return "an id has 1 to 64 letters, digits, '_' and '-', and nothing else"
+        case "string_too_short" | "too_short" if context.get("min_length") == 1:
+            return "is empty: give at least one" + (" character" if "str" in fault["type"] else "")
+        case "too_long":
+            return f"has more than {context.get('max_length')} items"
+        case _ if fault["loc"][-1] in ("after", "Last-Event-ID"):
+            return f"is not a cursor: {CURSOR}"
+        case _:
+            return message[:1].lower() + message[1:]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Header, Path, Query
 from pydantic import BaseModel, Field
 
-from api.following import CURSOR
+from api.problems import CURSOR
 from events.config import History, Participant, Pattern, SessionConfig
 from events.session import Session, TurnStatus
 from events.values import Id, Value

@@ -11,9 +11,9 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import TypeAdapter, ValidationError
 
 from api.doors import Doors, Inside
-from api.following import CURSOR, Follower, unknown_session
+from api.following import Follower, unknown_session
 from api.guard import SUBPROTOCOL
-from api.problems import ProblemError
+from api.problems import CURSOR, ProblemError
 from api.shown import Shown
 from events.errors import ControlRoomError
 from events.values import Id
