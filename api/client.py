@@ -12,8 +12,8 @@ typed dictionaries name what is always there.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import quote, urlsplit
@@ -29,10 +29,11 @@ from api.client_messages import (
     Replayed,
     RoomError,
     RoomUnreachable,
-    message_of,
     object_of,
     problem_of,
+    reason_of,
 )
+from events.errors import ConfigError
 
 __all__ = [
     "Delta",
@@ -48,8 +49,6 @@ __all__ = [
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT = 30.0
 """Seconds in which the room has to answer, besides what it was asked to wait."""
-PATIENCE = 30.0
-"""Seconds in which a broken stream has to be connected again."""
 REPEATS = 3
 """How often a request whose connection broke is sent again."""
 
@@ -59,17 +58,16 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 class RoomClient:
     """Speaks to the room at `url`; an async context manager.
 
-    Every call raises `RoomError` where the room refuses, and `RoomUnreachable` where there is none.
-    A request whose connection breaks is sent again where that does no harm: posts carry an
-    idempotency key for it.
+    Raises `ConfigError` for what is no URL. Every call raises `RoomError` where the room refuses,
+    and `RoomUnreachable` where there is none. A request whose connection breaks is sent again where
+    that does no harm: posts carry an idempotency key for it.
     """
 
     def __init__(self, url: str = DEFAULT_URL, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            problem = f"{url!r} is no URL of a room: write it like {DEFAULT_URL}"
-            raise RoomError(0, Problem(0, "Wrong URL", problem))
+            raise ConfigError(f"{url!r} is no URL of a room: write it like {DEFAULT_URL}")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         # A proxy of the environment leads away from this machine.
         self._proxied = parts.hostname not in ("localhost", "127.0.0.1", "::1")
@@ -95,8 +93,12 @@ class RoomClient:
     # --- sessions --------------------------------------------------------------------------------
 
     async def create_session(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Begin a session; the same config again gives the same session."""
-        return await self._call("POST", "/v1/sessions", json=dict(config), safe=True)
+        """Begin a session; without a `session_id` it is given one, see the answer.
+
+        The same config under the same id again is the same session.
+        """
+        named = config.get("session_id") is not None
+        return await self._call("POST", "/v1/sessions", json=dict(config), safe=named)
 
     async def sessions(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
         """A page of sessions, the latest first: `{"sessions": [...], "next": cursor}`."""
@@ -144,6 +146,10 @@ class RoomClient:
         )
         return cast("Posted", answer)
 
+    async def turn(self, session: str, turn: str) -> Posted:
+        """A turn as of now: its status, its answer, everyone's answers and failures so far."""
+        return cast("Posted", await self._call("GET", _path(session, "turns", turn)))
+
     async def cancel_turn(self, session: str, turn: str) -> dict[str, Any]:
         """Call off a turn, open or queued."""
         return await self._call("POST", _path(session, "turns", turn, "cancel"), safe=True)
@@ -179,54 +185,28 @@ class RoomClient:
         """Events behind position `after`, and the pieces of answers being written; never ends.
 
         Every event comes once and in order, whatever becomes of the connection, which is made again
-        with the cursor; `RoomUnreachable` is raised where that fails for `PATIENCE` seconds. After
-        a new connection the pieces of open steps may come again from offset 0: `seq` tells.
+        with the cursor; `RoomUnreachable` is raised where that fails for half a minute. After a new
+        connection the pieces of open steps may come again from offset 0: `seq` tells.
         """
-        from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidStatus, WebSocketException
+        from api.client_stream import follow
 
-        base = "ws" + self.url.removeprefix("http") + _path(session, "stream")
-        loop = asyncio.get_running_loop()
-        pause, lost = _FIRST_PAUSE, loop.time()
-        while True:
-            opened = False
-            try:
-                async with connect(
-                    f"{base}?after={after}",
-                    additional_headers=self._headers,
-                    compression=None,
-                    proxy=True if self._proxied else None,
-                    open_timeout=TIMEOUT,
-                    max_size=None,
-                ) as socket:
-                    opened = True
-                    async for frame in socket:
-                        message = message_of(json.loads(frame))
-                        if isinstance(message, Event):
-                            if message.position <= after:
-                                continue
-                            after = message.position
-                        if message is not None:
-                            yield message
-            except InvalidStatus as error:
-                status, body = error.response.status_code, error.response.body
-                if status < 500 and status != 429:
-                    raise problem_of(status, bytes(body or b"")) from None
-                why = f"HTTP {status}"
-            except (OSError, TimeoutError, WebSocketException) as error:
-                why = _reason(error)
-            else:
-                why = "the connection was closed"
-            if opened:
-                pause, lost = _FIRST_PAUSE, loop.time()
-            elif loop.time() - lost > PATIENCE:
-                raise RoomUnreachable(self.url, why)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        url = "ws" + self.url.removeprefix("http") + _path(session, "stream")
+        stream = follow(url, after, self._headers, proxied=self._proxied)
+        async with aclosing(stream):
+            async for message in stream:
+                yield message
 
     async def transcript(self, session: str) -> dict[str, Any]:
         """The conversation as people read it."""
         return await self._call("GET", _path(session, "transcript"))
+
+    async def text(self, text: str | Mapping[str, Any]) -> str:
+        """A text of an event or a transcript: itself, or what its reference stands for."""
+        if isinstance(text, str):
+            return text
+        query = {"size": text["size"]}
+        answer = await self._answer("GET", f"/v1/blobs/{text['sha256']}", True, params=query)
+        return answer.decode("utf-8", "replace")
 
     async def costs(self, session: str) -> dict[str, Any]:
         """Tokens and money of a session, by participant."""
@@ -250,28 +230,25 @@ class RoomClient:
     # --- inside ----------------------------------------------------------------------------------
 
     async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        safe: bool = False,
-        timeout: float = TIMEOUT,
-        **more: Any,
+        self, method: str, path: str, *, safe: bool = False, **more: Any
     ) -> dict[str, Any]:
         """The answer's JSON. `safe`: doing it twice is the same as doing it once."""
-        repeats = REPEATS if safe or method == "GET" else 0
+        return object_of(await self._answer(method, path, safe or method == "GET", **more))
+
+    async def _answer(self, method: str, path: str, safe: bool, **more: Any) -> bytes:
+        repeats = REPEATS if safe else 0
         pause = _FIRST_PAUSE
         for attempt in range(repeats + 1):
             try:
-                answer = await self._http.request(method, path, timeout=timeout, **more)
+                answer = await self._http.request(method, path, **more)
             except httpx2.TransportError as error:
                 never_heard = attempt == 0 and isinstance(error, httpx2.ConnectError)
                 if attempt == repeats or never_heard:
-                    raise RoomUnreachable(self.url, _reason(error)) from error
+                    raise RoomUnreachable(self.url, reason_of(error)) from error
             else:
                 if not answer.is_success:
                     raise problem_of(answer.status_code, answer.content)
-                return object_of(answer.content)
+                return answer.content
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise AssertionError("unreachable")
@@ -279,8 +256,3 @@ class RoomClient:
 
 def _path(session: str, *parts: str) -> str:
     return "/".join(["/v1/sessions", *(quote(part, safe="") for part in (session, *parts))])
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0][:200]

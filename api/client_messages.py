@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from events.errors import ControlRoomError
+
+REFUSALS = {4404: (404, "Not found"), 4422: (422, "Invalid request")}
+"""Codes with which the room closes a stream for good, and the HTTP status that fits each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ class RoomUnreachable(RoomError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of a session. `payload` is what it says, by the fields of `events.types`."""
+    """An event of a session.
+
+    `payload` is what it says, by the fields of `events.types`; `tree` is the whole CloudEvent.
+    """
 
     position: int
     type: str
@@ -51,6 +57,7 @@ class Event:
     turn: str | None
     step: str | None
     payload: Mapping[str, Any]
+    tree: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Event:
@@ -64,6 +71,7 @@ class Event:
             turn=data.get("turn"),
             step=data.get("step"),
             payload=data["payload"],
+            tree=tree,
         )
 
 
@@ -131,20 +139,33 @@ def problem_of(status: int, content: bytes) -> RoomError:
     return RoomError(status, problem)
 
 
-def message_of(frame: Mapping[str, Any]) -> Event | Delta | None:
-    """What a frame of the stream says; None for kinds that this release does not know."""
-    match frame.get("type"):
-        case "event":
-            return Event.of(frame["event"])
-        case "delta":
-            return Delta(
-                turn=frame["turn"],
-                step=frame["step"],
-                attempt=frame["attempt"],
-                participant=frame["participant"],
-                channel=frame["channel"],
-                seq=frame["seq"],
-                text=frame["text"],
-            )
-        case _:
-            return None
+def messages_of(frame: str | bytes) -> Iterator[Event | Delta]:
+    """What a frame of the stream says, a line each; kinds of a later release are left out."""
+    text = frame if isinstance(frame, str) else frame.decode()
+    for line in text.split("\n"):  # texts may hold what else separates lines
+        tree = json.loads(line)
+        match tree.get("type"):
+            case "event":
+                yield Event.of(tree["event"])
+            case "delta":
+                yield Delta(
+                    turn=tree["turn"],
+                    step=tree["step"],
+                    attempt=tree["attempt"],
+                    participant=tree["participant"],
+                    channel=tree["channel"],
+                    seq=tree["seq"],
+                    text=tree["text"],
+                )
+
+
+def refusal_of(code: int, reason: str) -> RoomError:
+    """The error that a stream closed with that code stands for."""
+    status, title = REFUSALS[code]
+    return RoomError(status, Problem(status, title, reason or title))
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong with a connection, in a line."""
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0][:200]

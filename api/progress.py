@@ -33,6 +33,8 @@ class Call:
     attempt: int = 1
     state: CallState = "thinking"
     text: str = ""
+    reference: Mapping[str, Any] | None = None
+    """Of a text that lies beside the log, where what was streamed is all that is known of it."""
     reasoning: int = 0
     """Characters of reasoning that came so far."""
     tokens: int | None = None
@@ -69,6 +71,34 @@ class Call:
         gap = " … " if delta.seq > begun else ""
         self.text += gap + delta.text[max(0, begun - delta.seq) :]
         self.state = "streaming"
+
+    def apply(self, event: Event) -> None:
+        """Take an event of this step."""
+        data = event.payload
+        match event.type:
+            case "model.reasked":
+                self.again(data["attempt"])
+            case "model.answered":
+                self.state, self.finish_reason = "done", data["finish_reason"]
+                if isinstance(data["text"], str):
+                    self.text = data["text"]
+                else:
+                    self.reference = data["text"]
+            case "model.failed":
+                self.state, self.error, self.message = "failed", data["error"], data["message"]
+            case "model.cancelled":
+                self.state = "cancelled"
+        self._use(data)
+
+    def _use(self, data: Mapping[str, Any]) -> None:
+        """What the call has used, as far as the event says."""
+        if usage := data.get("usage"):
+            self.tokens = usage["output"] + usage["reasoning"]
+            self.estimated = usage.get("estimated", False)
+        if data.get("duration_ms") is not None:
+            self.seconds = data["duration_ms"] / 1000
+        if cost := data.get("cost"):
+            self.cost = (self.cost or Decimal(0)) + Decimal(str(cost["amount"]))
 
     def again(self, attempt: int) -> None:
         """The question was sent once more; what had come of it does not count."""
@@ -122,7 +152,7 @@ class TurnProgress:
         self.status: TurnState = "waiting"
         self.problem = ""
         self.answer_from: str | None = None
-        self._answer: str | None = None
+        self._answer: str | Mapping[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -130,8 +160,8 @@ class TurnProgress:
         return self.status in ENDED
 
     @property
-    def answer(self) -> str | None:
-        """What the router returned, where the turn has one answer."""
+    def answer(self) -> str | Mapping[str, Any] | None:
+        """What the router returned, where the turn has one answer: a text or its reference."""
         call = self.calls.get(self.answer_from or "")
         return call.text if call is not None else self._answer
 
@@ -166,7 +196,6 @@ class TurnProgress:
         """Take an event; those of other turns are ignored. `now` is in seconds, of any clock."""
         if event.turn != self.turn:
             return
-        data, call = event.payload, self.calls.get(event.step or "")
         match event.type:
             case "turn.queued":
                 self.status = "queued"
@@ -174,23 +203,12 @@ class TurnProgress:
                 self.status = "open"
             case "model.asked":
                 self._asked(event, now)
-            case "model.reasked" if call:
-                call.again(data["attempt"])
-            case "model.answered" if call:
-                call.state, call.finish_reason = "done", data["finish_reason"]
-                call.text = _text(data["text"], call.text)
-                self._used(call, data)
-            case "model.failed" if call:
-                call.state, call.error, call.message = "failed", data["error"], data["message"]
-                self._used(call, data)
-            case "model.cancelled" if call:
-                call.state = "cancelled"
-            case "model.discarded" if call:
-                self._used(call, data)
             case "route.decided" | "vote.cast" | "votes.tallied":
-                self.decisions.append(_decided(event.type, data))
+                self.decisions.append(_decided(event.type, event.payload))
+            case _ if (call := self.calls.get(event.step or "")) is not None:
+                call.apply(event)
             case _:
-                self._end(event.type, data)
+                self._end(event.type, event.payload)
 
     def _asked(self, event: Event, now: float) -> None:
         data, step = event.payload, event.step or ""
@@ -208,8 +226,7 @@ class TurnProgress:
         match kind:
             case "turn.completed":
                 self.status, self.answer_from = "completed", data.get("answer_from")
-                if data.get("answer") is not None:
-                    self._answer = _text(data["answer"], "")
+                self._answer = data.get("answer")
             case "turn.failed":
                 self.status, self.problem = "failed", data["message"]
             case "turn.cancelled":
@@ -217,23 +234,6 @@ class TurnProgress:
                 for call in self.calls.values():
                     if call.running:
                         call.state = "cancelled"
-
-    def _used(self, call: Call, data: Mapping[str, Any]) -> None:
-        """What the call has used, as far as the event says."""
-        if usage := data.get("usage"):
-            call.tokens = usage["output"] + usage["reasoning"]
-            call.estimated = usage.get("estimated", False)
-        if data.get("duration_ms") is not None:
-            call.seconds = data["duration_ms"] / 1000
-        if cost := data.get("cost"):
-            call.cost = (call.cost or Decimal(0)) + Decimal(str(cost["amount"]))
-
-
-def _text(text: str | Mapping[str, Any], streamed: str) -> str:
-    """The text itself; of one that lies beside the log, what was streamed of it."""
-    if isinstance(text, str):
-        return text
-    return streamed or f"({text['size']} bytes: see the transcript)"
 
 
 def _decided(kind: str, data: Mapping[str, Any]) -> Decided:

@@ -29,11 +29,11 @@ async def watch(
     session: str,
     config: Mapping[str, Any],
     turn: str,
-    console: Console,
+    console: Console | None,
     *,
     after: int,
 ) -> TurnProgress:
-    """Show `turn` until it has ended, and return it.
+    """Show `turn` until it has ended, and return it; without a console it is only followed.
 
     `after` is a position before the turn's first event. Raises `RoomError` where the stream does.
     Nothing that a model says reaches the terminal but as text.
@@ -42,7 +42,9 @@ async def watch(
     changed = asyncio.Event()
     reader = asyncio.create_task(_read(client, session, after, progress, changed))
     try:
-        if console.is_terminal and not console.is_dumb_terminal and fits(console.width):
+        if console is None:
+            await reader
+        elif console.is_terminal and not console.is_dumb_terminal and fits(console.width):
             await _live(progress, changed, reader, console)
         else:
             await _lines(progress, changed, reader, console)
@@ -64,30 +66,28 @@ async def _read(
                         progress.apply(message, loop.time())
                     case Delta():
                         progress.add(message)
-                changed.set()
                 if progress.ended:
-                    return
+                    break
+                changed.set()
+        for call in progress.calls.values():
+            if call.reference is not None and call.state == "done":
+                call.text = await client.text(call.reference)
     finally:
         changed.set()
 
 
 async def _draw_on(
-    changed: asyncio.Event,
-    progress: TurnProgress,
-    reader: asyncio.Task[None],
-    draw: Callable[[], None],
+    changed: asyncio.Event, reader: asyncio.Task[None], draw: Callable[[], None]
 ) -> None:
     """Draws when there is something new, at most `REFRESH` times a second, until the turn's end."""
-    while not progress.ended:
+    while not reader.done():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE):
                 await changed.wait()
         changed.clear()
         draw()
-        if reader.done():
-            reader.result()
-        else:
-            await asyncio.sleep(1 / REFRESH)
+        await asyncio.wait({reader}, timeout=1 / REFRESH)
+    reader.result()
 
 
 async def _live(
@@ -103,7 +103,7 @@ async def _live(
             live.refresh()
 
     with live:
-        await _draw_on(changed, progress, reader, draw)
+        await _draw_on(changed, reader, draw)
     console.print(TurnResult(progress))
 
 
@@ -111,7 +111,7 @@ async def _lines(
     progress: TurnProgress, changed: asyncio.Event, reader: asyncio.Task[None], console: Console
 ) -> None:
     lines = LabelledLines(progress, console)
-    await _draw_on(changed, progress, reader, lines.update)
+    await _draw_on(changed, reader, lines.update)
     lines.finish()
 
 

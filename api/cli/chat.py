@@ -1,0 +1,251 @@
+"""`control-room chat`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import typer
+
+from api.cli import room
+from api.cli.room import AsJson, Url
+from events.errors import ConfigError, ControlRoomError
+
+if TYPE_CHECKING:
+    from api.cli.conversation import Conversation
+    from api.client import RoomClient
+    from api.progress import TurnProgress
+
+T = TypeVar("T")
+
+LONGEST_WAIT = 86_400
+
+EPILOG = room.epilog(
+    {
+        "control-room chat": "a new session with five models",
+        "control-room chat sess_abc123": "go on with a session",
+        "control-room chat --pattern voting --models openai/gpt-4o,rehearsal/steady": "",
+        "control-room chat --models pro=ollama/llama3,contra=ollama/qwen3": "with roles",
+        'control-room chat --new -m "What is a saga?"': "one message; prints the answers",
+    },
+    "0 where the last message was answered, 1 where its turn failed or was cancelled, 2 for wrong"
+    " use.",
+)
+
+Pattern = Literal["broadcast", "coordinator", "round_robin", "voting"]
+
+
+def chat(
+    session: Annotated[
+        str | None,
+        typer.Argument(metavar="SESSION", help="A session to go on with; default: a new one."),
+    ] = None,
+    *,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin a session, under the id SESSION where given.")
+    ] = False,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ROLE=]PROVIDER/MODEL,...",
+            help="Who takes part in a new session; default: models found on this machine, or else"
+            " five rehearsal models, which cost nothing.",
+        ),
+    ] = None,
+    pattern: Annotated[
+        Pattern | None,
+        typer.Option(
+            help="Who answers in a new session: all (broadcast), those whom the first"
+            " model chooses, one after another, or all with a vote."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of a new session.")] = None,
+    message: Annotated[
+        str | None,
+        typer.Option(
+            "--message",
+            "-m",
+            metavar="TEXT",
+            help="Post this, print the answers, and leave; '-' reads it from standard input.",
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="With -m: wait at most so long."
+        ),
+    ] = 600,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Talk to several models at once, side by side in columns.
+
+    Ctrl-C calls off the turn that is under way, Ctrl-D leaves. On a narrow terminal, or into a
+    pipe, there are lines with names instead of columns. Standard input that is no terminal is read
+    line by line, each a message.
+    """
+
+    def run() -> int:
+        begin = new or session is None
+        chosen = {"--models": models, "--pattern": pattern, "--title": title}
+        given = [name for name, value in chosen.items() if value is not None]
+        if not begin and given:
+            raise ConfigError(f"{', '.join(given)} are for a new session: add --new")
+        if as_json and message is None:
+            raise ConfigError("--json needs a message: add -m TEXT")
+        with _Chat(url, as_json=as_json) as talk:
+            if begin:
+                talk.begin(session, models, pattern or "broadcast", title)
+            else:
+                talk.resume(session or "")
+            if message is not None:
+                return talk.once(sys.stdin.read() if message == "-" else message, wait)
+            return talk.converse()
+
+    raise typer.Exit(room.guarded(run))
+
+
+class _Chat:
+    """A conversation, run bit by bit on one event loop between the prompts."""
+
+    def __init__(self, url: str | None, *, as_json: bool) -> None:
+        self._runner = asyncio.Runner()
+        self._url = url
+        self._as_json = as_json
+        self._console = room.console()
+        self._talk: Conversation | None = None
+
+    def __enter__(self) -> _Chat:
+        self._client = room.room_client(self._url)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    # --- the session -----------------------------------------------------------------------------
+
+    def begin(self, id: str | None, models: str | None, pattern: str, title: str | None) -> None:
+        """Begin a session."""
+        from api.new_session import choices, session_config, usual
+
+        chosen = choices(models) if models is not None else None
+        if chosen is None:
+            chosen = usual(self._run(self._client.models())["models"])
+        config = session_config(chosen, pattern, title)
+        if id is not None:
+            config["session_id"] = id
+        self._open(self._run(self._client.create_session(config))["session_id"])
+
+    def resume(self, id: str) -> None:
+        """Go on with a session."""
+        self._run(self._client.session(id))
+        self._open(id)
+
+    def _open(self, id: str) -> None:
+        from api.cli.conversation import Conversation
+
+        self._talk = Conversation(self._client, id, self._console)
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def once(self, text: str, wait: float) -> int:
+        """Post one message; its answers are shown on a terminal, else only printed."""
+        talk = self._conversation
+        if self._as_json or not self._console.is_terminal:
+            talk.show_nothing()
+        progress = self._run(_within(talk.say(_sendable(text)), wait, talk.session))
+        if self._as_json:
+            room.print_json(self._run(self._client.turn(talk.session, progress.turn)))
+        elif not self._console.is_terminal:
+            self._run(_print_answers(self._client, progress))
+        return _code(progress)
+
+    def converse(self) -> int:
+        """Read messages and show their turns until the input ends."""
+        interactive = sys.stdin.isatty()
+        talk, code = self._conversation, room.OK
+        self._run(talk.catch_up())
+        if interactive:
+            import readline  # noqa: F401  # gives the prompt a history and keys
+
+            self._console.print("Ctrl-C calls off a turn, Ctrl-D leaves.", style="dim")
+        while (text := _message(interactive)) is not None:
+            try:
+                code = _code(self._run(talk.say(_sendable(text))))
+            except ControlRoomError as error:
+                if not interactive:
+                    raise
+                room.complain(error.message)
+                code = room.FAILED
+        if interactive:
+            self._console.print(f"Go on later with: control-room chat {talk.session}")
+        return code
+
+    @property
+    def _conversation(self) -> Conversation:
+        assert self._talk is not None
+        return self._talk
+
+
+def _message(interactive: bool) -> str | None:
+    """The next message that is not empty, or None at the end of the input."""
+    while True:
+        try:
+            text = input("\nyou> ") if interactive else sys.stdin.readline()
+        except EOFError:
+            print()
+            return None
+        except KeyboardInterrupt:
+            print("\nCtrl-D leaves.")
+            continue
+        if text.strip():
+            return text.strip()
+        if not interactive and not text:
+            return None
+
+
+def _sendable(text: str) -> str:
+    """`text` without what is no character: input may be of another encoding."""
+    return text.encode("utf-8", "replace").decode()
+
+
+async def _within(
+    work: Coroutine[Any, Any, TurnProgress], seconds: float, session: str
+) -> TurnProgress:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise ControlRoomError(
+            f"the turn did not end within {seconds:g} s and goes on: look at it with"
+            f" 'control-room events {session}'"
+        ) from None
+
+
+async def _print_answers(client: RoomClient, progress: TurnProgress) -> None:
+    """The turn's answer, or everyone's, to standard output; what failed to standard error."""
+    from api.terminal_text import safe
+
+    if progress.answer is not None:
+        print(safe(await client.text(progress.answer)))
+    else:
+        last = {call.participant: call for call in progress.said()}
+        for seat in progress.seats:
+            if (call := last.get(seat.id)) is not None:
+                print(f"{safe(seat.title)} ({safe(seat.provider)}/{safe(seat.model)}):")
+                print(f"{safe(call.text).strip()}\n")
+    for call in progress.calls.values():
+        if call.state == "failed":
+            room.complain(f"{call.participant} failed: {call.message}")
+    if progress.status != "completed":
+        room.complain(f"the turn {progress.status}: {progress.problem}")
+
+
+def _code(progress: TurnProgress) -> int:
+    return room.OK if progress.status == "completed" else room.FAILED

@@ -1,0 +1,132 @@
+"""A conversation in the terminal: messages in, turns shown, Ctrl-C calls off the turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from api.cli.room import complain
+from api.client import RoomClient, RoomError
+from api.progress import TurnProgress, seats_of
+from api.terminal_text import safe_line
+from api.watching import watch
+
+PREVIEW = 400
+"""Characters of each text of the last turn that are shown when a session is taken up again."""
+
+
+class Conversation:
+    """One session, talked to from a terminal; without a console nothing is shown."""
+
+    def __init__(self, client: RoomClient, session: str, console: Console | None) -> None:
+        self.session = session
+        self._client = client
+        self._console = console
+
+    def show_nothing(self) -> None:
+        """Follow turns from now on without showing them."""
+        self._console = None
+
+    async def say(self, text: str) -> TurnProgress:
+        """Post `text`, and show the turn until it has ended. Raises `RoomError`."""
+        config = (await self._client.session(self.session))["config"]
+        posted = await self._client.post_turn(self.session, text)
+        return await self._follow(config, posted["turn"], posted["position"] - 1)
+
+    async def catch_up(self) -> None:
+        """Say who sits here and what was said last; show the turn that is under way, if any."""
+        view = await self._client.session(self.session)
+        console = self._console
+        if console is not None:
+            for line in _heading(view):
+                console.print(line, soft_wrap=True)
+            if view["turns"]["total"]:
+                for line in await self._last_said():
+                    console.print(line, soft_wrap=True)
+        under_way = view["turns"]["open"]
+        if under_way is not None:
+            turns = {turn["turn"]: turn for turn in view["turns"]["last"]}
+            started = turns.get(under_way, {}).get("started_at") or 1
+            await self._follow(view["config"], under_way, started - 1)
+
+    async def _follow(self, config: Mapping[str, Any], turn: str, after: int) -> TurnProgress:
+        watching = asyncio.create_task(
+            watch(self._client, self.session, config, turn, self._console, after=after)
+        )
+        try:
+            with _interrupts() as interrupted:
+                hit = asyncio.create_task(interrupted.wait())
+                await asyncio.wait({watching, hit}, return_when=asyncio.FIRST_COMPLETED)
+                if not watching.done():
+                    await self._cancel(turn)
+                    interrupted.clear()
+                    again = asyncio.create_task(interrupted.wait())
+                    await asyncio.wait({watching, again}, return_when=asyncio.FIRST_COMPLETED)
+                    again.cancel()
+                hit.cancel()
+            if not watching.done():
+                raise KeyboardInterrupt
+            return watching.result()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _cancel(self, turn: str) -> None:
+        try:
+            await self._client.cancel_turn(self.session, turn)
+        except RoomError as error:
+            if error.status != 409:  # it has ended by itself
+                complain(error.message)
+
+    async def _last_said(self) -> list[Text]:
+        """The last turn's message and answers, in short."""
+        entries = (await self._client.transcript(self.session))["entries"]
+        spoken = [each for each in entries if each["kind"] in ("message", "answer")]
+        if not spoken:
+            return []
+        last = spoken[-1]["turn"]
+        lines = []
+        for each in spoken:
+            if each["turn"] == last:
+                text = safe_line(await self._client.text(each["text"]))
+                short = text if len(text) <= PREVIEW else f"{text[:PREVIEW]}…"
+                who = "you" if each["kind"] == "message" else safe_line(each["label"])
+                lines.append(Text(f"{who}: ", style="bold").append(short, style="not bold dim"))
+        return lines
+
+
+def _heading(view: Mapping[str, Any]) -> list[Text]:
+    config = view["config"]
+    title = safe_line(config.get("title") or "")
+    seats = seats_of(config)
+    names = ", ".join(f"{seat.title} ({seat.provider}/{seat.model})" for seat in seats)
+    lines = [
+        Text(f"{view['session_id']}", style="bold").append(
+            f"  {config['routing_pattern']}{f'  {title}' if title else ''}", style="not bold"
+        ),
+        Text(safe_line(names), style="dim"),
+    ]
+    if all(seat.provider == "rehearsal" for seat in seats):
+        note = "These are rehearsal models: what they say is prepared, and nothing is paid."
+        lines.append(Text(note, style="dim"))
+    return lines
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[asyncio.Event]:
+    """An event that Ctrl-C sets, instead of what it does otherwise."""
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    try:
+        yield interrupted
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)

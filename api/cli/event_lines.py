@@ -1,0 +1,98 @@
+"""An event in one line that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from api.client_messages import Event
+from api.terminal_text import safe_line
+
+_STYLES = {"session": "magenta", "turn": "bold", "model": "cyan", "route": "yellow"}
+_POSITION, _TURN, _TYPE = 6, 5, 20  # cells of a column
+
+
+def event_line(event: Event) -> Text:
+    """Position, time (UTC), turn, type, and what the event says in short."""
+    style = "red" if event.type.endswith("failed") else _STYLES.get(event.type.split(".")[0], "")
+    line = Text(f"{event.position:>{_POSITION}}  ", no_wrap=True, overflow="ellipsis")
+    line.append(f"{event.at[11:19]}  ", style="dim")
+    line.append(f"{event.turn or '':<{_TURN}} ")
+    line.append(f"{event.type:<{_TYPE}} ", style=style)
+    return line.append(safe_line(_says(event)))
+
+
+def _says(event: Event) -> str:
+    data = event.payload
+    match event.type.partition("."):
+        case "session", _, kind:
+            return _session(kind, data)
+        case "turn", _, _:
+            return _turn(data)
+        case "model", _, kind:
+            return f"{_who(event)}: {_model(kind, data)}"
+        case "timer", _, _:
+            seconds = f" in {data['seconds']:g} s" if "seconds" in data else ""
+            return f"{event.step or ''}{seconds}"
+        case "route", _, _:
+            fallback = f" (fallback: {data['fallback']})" if data.get("fallback") else ""
+            return f"{', '.join(data['participants'])}{_because(data)}{fallback}"
+        case "vote", _, _:
+            return f"{data['voter']} → {data['choice'] or 'nobody'}{_because(data)}"
+        case "votes", _, _:
+            counts = ", ".join(f"{each['participant']} {each['votes']}" for each in data["tallies"])
+            return f"{data['winner']} wins: {counts}"
+        case _:
+            return ", ".join(f"{name}={value}" for name, value in data.items())
+
+
+def _session(kind: str, data: Mapping[str, Any]) -> str:
+    if kind not in ("created", "reconfigured"):
+        return ""
+    config = data["config"]
+    names = ", ".join(model["id"] for model in config["models"])
+    title = f" “{config['title']}”" if config.get("title") else ""
+    return f"{config['routing_pattern']}{title}: {names}"
+
+
+def _turn(data: Mapping[str, Any]) -> str:
+    if message := data.get("message"):
+        return _text(message["content"]) if isinstance(message, dict) else message
+    if retry := data.get("retry"):
+        return f"{retry['participant']} is asked again about {retry['turn']}"
+    if data.get("answer_from"):
+        return f"the answer is that of {data['answer_from']}"
+    if data.get("answer"):
+        return _text(data["answer"])
+    return str(data.get("reason") or "")
+
+
+def _who(event: Event) -> str:
+    step = event.step or ""
+    return step.split(":")[1] if step.count(":") > 1 else step
+
+
+def _model(kind: str, data: Mapping[str, Any]) -> str:
+    match kind:
+        case "asked":
+            return f"{data['purpose']} by {data['provider']}/{data['model']}"
+        case "answered":
+            usage = data["usage"]
+            tokens = usage["output"] + usage["reasoning"]
+            return f"{tokens} tokens, {data['duration_ms'] / 1000:.1f} s: {_text(data['text'])}"
+        case "failed":
+            return f"{data['error']}: {data['message']}"
+        case "reasked":
+            return f"attempt {data['attempt']}: {data['reason']}"
+        case _:
+            return str(data.get("reason", ""))
+
+
+def _because(data: Mapping[str, Any]) -> str:
+    return f" – {data['reason']}" if data.get("reason") else ""
+
+
+def _text(text: str | Mapping[str, Any]) -> str:
+    return text if isinstance(text, str) else f"({text['size']} bytes)"

@@ -1,0 +1,116 @@
+"""What the commands share: their options, the way to the room, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from events.errors import ConfigError, ControlRoomError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from api.client import RoomClient
+
+T = TypeVar("T")
+
+OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The room's address; default: http://127.0.0.1:8000, or as CONTROL_ROOM_HOST and"
+        " CONTROL_ROOM_PORT say. A token is taken from CONTROL_ROOM_TOKEN.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+SessionArgument = Annotated[
+    str, typer.Argument(metavar="SESSION", help="The session's id; 'sessions' lists them.")
+]
+
+
+def epilog(examples: Mapping[str, str], exit_codes: str) -> str:
+    """Examples with what they do, and the exit codes, as they stand at the end of a help page."""
+    width = max(len(example) for example, what in examples.items() if what)
+    lines = [f"  {example:<{width}}   {what}".rstrip() for example, what in examples.items()]
+    return "\b\nExamples:\n" + "\n".join(lines) + f"\n\nExit codes: {exit_codes}"
+
+
+def with_room(
+    url: str | None, work: Callable[[RoomClient], Awaitable[int]], *, interrupted: int = INTERRUPTED
+) -> None:
+    """Run `work` on the room at `url` or as the settings say; ends the command with its code.
+
+    `interrupted` is the code after Ctrl-C.
+    """
+    raise typer.Exit(guarded(lambda: asyncio.run(_with_room(url, work)), interrupted))
+
+
+async def _with_room(url: str | None, work: Callable[[RoomClient], Awaitable[int]]) -> int:
+    async with room_client(url) as client:
+        return await work(client)
+
+
+def room_client(url: str | None) -> RoomClient:
+    """A client of the room at `url` or as the settings say; raises `ConfigError`."""
+    from api.client import RoomClient
+    from api.settings import load_settings
+
+    settings = load_settings()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    token = settings.token.get_secret_value() or None
+    return RoomClient(url or f"http://{host}:{settings.port}", token)
+
+
+def guarded(work: Callable[[], int], interrupted: int = INTERRUPTED) -> int:
+    """The exit code of `work`; what goes wrong becomes one line on standard error."""
+    try:
+        return work()
+    except ControlRoomError as error:
+        complain(error.message)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return interrupted
+    except BrokenPipeError:
+        # Whoever read our output, like `head`, has enough; what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def exit_code(error: ControlRoomError) -> int:
+    """2 where the command was used wrongly, else 1."""
+    status = getattr(error, "status", None)
+    wrong = status in (400, 413, 415, 422) if status is not None else isinstance(error, ConfigError)
+    return WRONG_USE if wrong else FAILED
+
+
+def complain(message: str) -> None:
+    """Say on standard error what went wrong, in one line."""
+    from api.terminal_text import safe_line
+
+    print(f"control-room: {safe_line(message)}", file=sys.stderr)
+
+
+def console() -> Console:
+    """Standard output; prints text as it is."""
+    from rich.console import Console
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON, in ASCII."""
+    print(json.dumps(value), flush=True)

@@ -1,0 +1,144 @@
+"""`control-room sessions`, `models` and `providers`: what there is, as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import room
+from api.cli.room import AsJson, Url
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from api.client import RoomClient
+
+SESSIONS_EPILOG = room.epilog(
+    {
+        "control-room sessions": "the latest sessions",
+        "control-room sessions --limit 500 --json": "many, for programs",
+    },
+    "0, 1 where the room is not there, 2 for wrong use.",
+)
+MODELS_EPILOG = room.epilog(
+    {"control-room models": "what 'chat --models' may name"},
+    "0, 1 where the room is not there, 2 for wrong use.",
+)
+PROVIDERS_EPILOG = room.epilog(
+    {"control-room providers": "what is configured or was found, and what it still needs"},
+    "0, 1 where the room is not there, 2 for wrong use.",
+)
+_PAGE = 200
+
+
+def sessions(
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most sessions shown.")] = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the sessions of the room, the latest first."""
+
+    async def work(client: RoomClient) -> int:
+        found = await _sessions(client, limit)
+        if as_json:
+            room.print_json({"sessions": found})
+        elif found:
+            room.console().print(_sessions_table(found))
+        else:
+            room.console().print("no session yet: begin one with 'control-room chat'")
+        return room.OK
+
+    room.with_room(url, work)
+
+
+async def _sessions(client: RoomClient, limit: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        page = await client.sessions(min(_PAGE, limit - len(found)), cursor)
+        found += page["sessions"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    return found
+
+
+def _sessions_table(found: list[dict[str, Any]]) -> Table:
+    from api.columns import money
+
+    table = _table("session", "title", "pattern", "models", "turns", "status", "cost", "updated")
+    for each in found:
+        status = each["status"] + (" · busy" if each["open_turn"] else "")
+        updated = each["updated_at"][:16].replace("T", " ")
+        title = each["title"] or each["preview"] or ""
+        _row(
+            table,
+            each["id"],
+            title if len(title) <= 40 else f"{title[:39]}…",
+            each["pattern"],
+            str(len(each["participants"])),
+            str(each["turns"]),
+            status,
+            money(each["cost"]),
+            updated,
+        )
+    return table
+
+
+def models(url: Url = None, as_json: AsJson = False) -> None:
+    """List the models that a session can name."""
+
+    async def work(client: RoomClient) -> int:
+        found = await client.models()
+        if as_json:
+            room.print_json(found)
+            return room.OK
+        console = room.console()
+        table = _table("provider", "model", "as in 'chat --models'")
+        for each in found["models"]:
+            provider, model = each["provider"], each["model_name"]
+            _row(table, provider, model, f"{provider}/{model}")
+        console.print(table)
+        for each in found.get("unavailable", ()):
+            room.complain(f"{each['provider']} does not tell its models: {each['detail']}")
+        return room.OK
+
+    room.with_room(url, work)
+
+
+def providers(url: Url = None, as_json: AsJson = False) -> None:
+    """List the providers of models: configured, or found on this machine."""
+
+    async def work(client: RoomClient) -> int:
+        found = await client.providers()
+        if as_json:
+            room.print_json(found)
+            return room.OK
+        table = _table("provider", "type", "needs")
+        for each in found["providers"]:
+            needs = ", ".join(each["missing"])
+            _row(table, each["id"], each["type"], f"set {needs}" if needs else "nothing more")
+        room.console().print(table)
+        return room.OK
+
+    room.with_room(url, work)
+
+
+def _table(*names: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Adds a row of texts as they are."""
+    from rich.text import Text
+
+    from api.terminal_text import safe_line
+
+    table.add_row(*(Text(safe_line(cell)) for cell in cells))
