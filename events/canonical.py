@@ -2,31 +2,29 @@
 
 Numbers that JSON readers do not agree on are strings, as RFC 8785 advises: decimals, integers
 beyond 2**53 - 1, and what is not finite. Times are ISO 8601 in UTC.
+
+orjson writes RFC 8785 but for three things: the form of some floats, integers out of range, and
+the order of keys beyond ASCII. Those are seen to here, and only where they can occur.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
-from functools import cache
+import re
 from hashlib import sha256
 from math import isfinite
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import orjson
-from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
 from events.envelope import Event
 from events.errors import ConfigError
-
-MAX_SAFE = 2**53 - 1
-"""Largest integer that every JSON reader keeps exactly."""
+from events.interoperable import MAX_SAFE, interoperable, json_tree
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER | orjson.OPT_UTC_Z
 
-Number = Callable[[float], Any]
+_MAYBE_FLOAT = re.compile(rb"\.|\de|null").search
+"""Finds every float in JSON that orjson wrote (and much that is none)."""
 
 
 def canonical(event: Event) -> bytes:
@@ -36,13 +34,23 @@ def canonical(event: Event) -> bytes:
     """
     data = event.data
     try:
-        tree = data.__pydantic_serializer__.to_python(data, mode="json")
-        if _exact(type(data)):
-            try:
-                return orjson.dumps(_envelope(event, tree), option=_OPTIONS)
-            except orjson.JSONEncodeError:  # an integer out of range, or text that is not Unicode
-                return canonical_json(_envelope(event, tree))
-        return canonical_json(_envelope(event, tree))
+        envelope = {
+            "at": event.at,
+            "by": event.by,
+            "cause": event.cause,
+            "command": event.command,
+            "data": json_tree(data, es_number, _free),
+            "position": event.position,
+            "step": event.step,
+            "stream": event.stream,
+            "turn": event.turn,
+            "type": data.type,
+            "version": data.version,
+        }
+        try:
+            return orjson.dumps(envelope, option=_OPTIONS)
+        except orjson.JSONEncodeError:  # an integer out of range, or text that is not Unicode
+            return canonical_json(envelope)
     except (PydanticSerializationError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{data.type} at position {event.position} of {event.stream} "
@@ -52,35 +60,14 @@ def canonical(event: Event) -> bytes:
 
 def canonical_json(tree: Any) -> bytes:
     """RFC 8785 JSON of what `json.loads` could have returned (and of times in UTC)."""
-    # orjson writes RFC 8785 but for three things, which `interoperable` and `_object` see to: the
-    # form of some numbers, integers out of range, and the order of keys beyond ASCII.
     return orjson.dumps(interoperable(tree, es_number, _object), option=_OPTIONS)
 
 
-def interoperable(
-    value: Any, number: Number, mapping: Callable[[dict[str, Any]], Any] = dict
-) -> Any:
-    """A copy of a JSON tree with unsafe integers as strings and every float as `number` has it."""
-    kind = type(value)
-    if kind is str or value is None or kind is bool:
-        return value
-    if kind is float:
-        return number(value)
-    if kind is int:
-        return value if -MAX_SAFE <= value <= MAX_SAFE else str(value)
-    if kind is dict:
-        return mapping({key: interoperable(item, number, mapping) for key, item in value.items()})
-    if kind is list or kind is tuple:
-        return [interoperable(item, number, mapping) for item in value]
-    return value
-
-
 def es_number(value: float) -> Any:
-    """A float as ECMAScript writes it: an int or a float where orjson does the same."""
+    """A float in a form that orjson writes as ECMAScript does."""
     if value.is_integer() and -MAX_SAFE <= value <= MAX_SAFE:
         return int(value)
-    size = abs(value)
-    if 1e-4 <= size < 1e15:
+    if 1e-4 <= value < 1e15 or -1e15 < value <= -1e-4:
         return value
     return orjson.Fragment(es_digits(value)) if isfinite(value) else repr(value)
 
@@ -131,20 +118,15 @@ class HeadChain:
         return self._head.hex()
 
 
-def _envelope(event: Event, data: Any) -> dict[str, Any]:
-    return {
-        "at": event.at,
-        "by": event.by,
-        "cause": event.cause,
-        "command": event.command,
-        "data": data,
-        "position": event.position,
-        "step": event.step,
-        "stream": event.stream,
-        "turn": event.turn,
-        "type": event.data.type,
-        "version": event.data.version,
-    }
+def _free(value: Any) -> Any:
+    """Canonical JSON of a value of no declared type, written once where it needs no care."""
+    try:
+        text = orjson.dumps(value, option=_OPTIONS)
+    except orjson.JSONEncodeError:
+        return interoperable(value, es_number, _object)
+    if text.isascii() and not _MAYBE_FLOAT(text):
+        return orjson.Fragment(text)
+    return interoperable(value, es_number, _object)
 
 
 def _object(members: dict[str, Any]) -> Any:
@@ -156,22 +138,3 @@ def _object(members: dict[str, Any]) -> Any:
         orjson.dumps(key) + b":" + orjson.dumps(item, option=_OPTIONS) for key, item in ordered
     )
     return orjson.Fragment(b"{" + text + b"}")
-
-
-@cache
-def _exact(kind: type[BaseModel]) -> bool:
-    """Whether no field of the class can hold a float or a key of somebody else's choosing."""
-    return all(_exact_annotation(field.annotation) for field in kind.model_fields.values())
-
-
-def _exact_annotation(annotation: Any) -> bool:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _exact_annotation(inner[0])
-    if origin is Literal:
-        return all(isinstance(choice, str) for choice in inner)
-    if origin in (tuple, Union, UnionType):
-        return all(map(_exact_annotation, inner))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return _exact(annotation)
-    return annotation in (str, int, bool, Decimal, NoneType, Ellipsis)

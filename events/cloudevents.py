@@ -6,13 +6,17 @@ so that it sorts as text; `correlationid` is the turn, `causationid` the id of t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha1
 from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
-from events.canonical import interoperable
+import orjson
+
 from events.envelope import NAMESPACE, Event
+from events.interoperable import interoperable, json_tree
+from events.types import Payload
 
 SEQUENCE_DIGITS = 20
 
@@ -30,7 +34,7 @@ def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "specversion": "1.0",
         "id": event_id(stream, event.position),
-        "source": f"control-room/{quote(stream, safe=':@')}",
+        "source": _source(stream),
         "type": data.type,
         "time": event.at.isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
@@ -41,7 +45,6 @@ def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
         result["correlationid"] = event.turn
     if event.cause is not None:
         result["causationid"] = event_id(stream, event.cause)
-    payload = data.__pydantic_serializer__.to_python(data, mode="json")
     result["data"] = {
         "stream": stream,
         "position": event.position,
@@ -51,7 +54,7 @@ def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
         "turn": event.turn,
         "step": event.step,
         "cause": event.cause,
-        "payload": interoperable(payload, _number),
+        "payload": _payload(data),
     }
     return result
 
@@ -62,6 +65,24 @@ def event_id(stream: str, position: int) -> str:
     text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+
+@lru_cache(maxsize=1024)
+def _source(stream: str) -> str:
+    return f"control-room/{quote(stream, safe=':@')}"
+
+
+def _payload(data: Payload) -> Any:
+    tree = json_tree(data, _number, _free)
+    try:
+        orjson.dumps(tree, option=orjson.OPT_STRICT_INTEGER)
+    except orjson.JSONEncodeError:
+        return _free(tree)
+    return tree
+
+
+def _free(value: Any) -> Any:
+    return interoperable(value, _number)
 
 
 def _number(value: float) -> float | str:

@@ -39,6 +39,7 @@ class Body(BaseModel, Generic[P]):
 class Registry:
     """Knows every payload class by its type name, and how to reach it from older versions.
 
+    `validators` reads the bodies of what is current, by type and version, without detour.
     Raises `ConfigError` where two classes share a name or a version has no upcast to the next.
     """
 
@@ -49,6 +50,7 @@ class Registry:
     ) -> None:
         self._payloads: dict[str, type[Payload]] = {}
         self._bodies: dict[str, type[Body[Any]]] = {}
+        self.validators: dict[tuple[str, int], Callable[[bytes], Body[Any]]] = {}
         self._upcasts = dict(upcasts)
         for payload in payloads:
             if payload.type in self._payloads:
@@ -60,7 +62,10 @@ class Registry:
                         f"version {version}: add it to UPCASTS"
                     )
             self._payloads[payload.type] = payload
-            self._bodies[payload.type] = Body[payload]  # type: ignore[valid-type]
+            body: type[Body[Any]] = Body[payload]  # type: ignore[valid-type]
+            self._bodies[payload.type] = body
+            validate = body.__pydantic_validator__.validate_json
+            self.validators[payload.type, payload.version] = validate
 
     def knows(self, payload: Payload) -> bool:
         """Whether an event that carries `payload` could be read again."""
