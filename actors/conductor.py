@@ -288,7 +288,7 @@ class Conductor:
         """Let exactly the timers of the log run, and none while the session is paused."""
         session = machine.session
         turn = session.open if session.status == "active" else None
-        running = {(turn.id, key): timer for key, timer in turn.timers.items()} if turn else {}
+        running = {(turn.id, key): timer for key, timer in machine.timers.items()} if turn else {}
         for name in [name for name in self._timers if name not in running]:
             self._timers.pop(name).cancel()
         loop = asyncio.get_running_loop()
