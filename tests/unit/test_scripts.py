@@ -1,0 +1,307 @@
+"""Scripts run from the source that was recorded, and from nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.routing.turn import Turn
+from actors.scripts import LARGEST, UNREPEATABLE, collect, load
+from events.errors import ConfigError, ReplayDiverged
+from events.types import ModelAsked, RouteDecided, TurnCompleted, TurnFailed
+from tests.sessions import Driven
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "scripts"
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes modules into the scripts directory."""
+
+    def write(**modules: str) -> None:
+        for name, source in modules.items():
+            (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+
+    return write
+
+
+def scripted(directory: Path, entry: str, **changes: Any) -> Driven:
+    """A session that is routed by a script, as the room would do it."""
+    room = Driven(
+        scripts=lambda blob, name: load(room.blobs.contents[blob.sha256], name),
+        **{"routing_pattern": "script", "script": entry} | changes,
+    )
+    room.source = room.blobs.put(collect(directory, entry), "application/json")
+    return room
+
+
+# --- collecting ------------------------------------------------------------------------------
+
+
+def test_a_script_comes_with_what_it_imports_of_its_directory(tmp_path: Path, write: Write) -> None:
+    write(
+        panel="import json, math as m\nfrom tone import polite\nasync def route(turn): ...\n",
+        tone="def polite():\n    import words\n    return words.HELLO\n",
+        words="import tone\nHELLO = 'Grüße'\n",
+        unrelated="this is not even Python\n",
+    )
+    source = collect(tmp_path, "panel:route")
+    tree = json.loads(source)
+    assert tree["entry"] == "panel:route"
+    assert sorted(tree["modules"]) == ["panel", "tone", "words"]
+    assert tree["modules"]["words"] == "import tone\nHELLO = 'Grüße'\n"
+    assert source == collect(tmp_path, "panel:route")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import numpy\nasync def route(turn): ...", "imports 'numpy', which is neither in"),
+        ("from api import cli\nasync def route(turn): ...", "imports 'api', which is neither in"),
+        ("import actors.model\nasync def route(turn): ...", "imports 'actors.model', which is nei"),
+        ("from actors import bus\nasync def route(turn): ...", "imports 'actors', which is nei"),
+        ("from . import x\nasync def route(turn): ...", "write 'import x'"),
+        ("import time\nasync def route(turn): ...", "imports 'time', which gives something else"),
+        ("from urllib import request\nasync def route(turn): ...", "gives something else"),
+        ("async def route(turn)\n    pass", r"main.py, line 1: expected ':'"),
+        ("x = '\0'", "main.py"),
+        ("async def other(turn): ...", "main.py has no function 'route': define it"),
+        (f"x = '{'x' * LARGEST}'\nasync def route(turn): ...", f"at most {LARGEST} are allowed"),
+    ],
+)
+def test_what_a_router_cannot_use_is_refused_with_what_to_do(
+    tmp_path: Path, write: Write, source: str, message: str
+) -> None:
+    write(main=source)
+    with pytest.raises(ConfigError, match=message):
+        collect(tmp_path, "main:route")
+
+
+def test_a_fault_in_an_imported_module_names_that_module(tmp_path: Path, write: Write) -> None:
+    write(main="import part\nasync def route(turn): ...", part="import gone_missing\n")
+    with pytest.raises(ConfigError, match=r"script part\.py imports 'gone_missing'"):
+        collect(tmp_path, "main:route")
+
+
+@pytest.mark.parametrize(
+    "entry", ["main", "main:", ":route", "../main:route", "a.b:route", "a b:c"]
+)
+def test_an_entry_names_a_module_and_a_function(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(ConfigError, match="write 'module:function'"):
+        collect(tmp_path, entry)
+
+
+def test_missing_scripts_and_directories_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no script main\.py in .*: put it there"):
+        collect(tmp_path, "main:route")
+    with pytest.raises(ConfigError, match=r"there is no scripts directory .*: create it"):
+        collect(tmp_path / "nowhere", "main:route")
+
+
+def test_links_out_of_the_directory_are_refused(tmp_path: Path, write: Write) -> None:
+    inside = tmp_path / "scripts"
+    inside.mkdir()
+    write(main="async def route(turn): ...")
+    (inside / "main.py").symlink_to(tmp_path / "main.py")
+    with pytest.raises(ConfigError, match="a link to outside"):
+        collect(inside, "main:route")
+
+
+def test_a_script_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_bytes(b"# \xff\nasync def route(turn): ...")
+    with pytest.raises(ConfigError, match="save it as UTF-8"):
+        collect(tmp_path, "main:route")
+
+
+# --- loading ---------------------------------------------------------------------------------
+
+
+def test_what_was_collected_runs_whatever_lies_on_disk_now(tmp_path: Path, write: Write) -> None:
+    write(
+        main="import part\nasync def route(turn):\n    return part.VALUE\n", part="VALUE = 'then'\n"
+    )
+    room = scripted(tmp_path, "main:route")
+    write(part="VALUE = 'now'\n")
+    room.post()
+    assert room.last(TurnCompleted).answer == "then"
+    (tmp_path / "part.py").unlink()
+    (tmp_path / "main.py").unlink()
+    room.prove()
+
+
+def test_two_versions_of_a_script_live_side_by_side(tmp_path: Path, write: Write) -> None:
+    program = "import part\nasync def route(turn):\n    return part.VALUE\n"
+    write(main=program, part="VALUE = 'one'\n")
+    one = collect(tmp_path, "main:route")
+    write(part="VALUE = 'two'\n")
+    two = collect(tmp_path, "main:route")
+    room = scripted(tmp_path, "main:route")
+    for source, answer in ((one, "one"), (two, "two"), (one, "one")):
+        room.source = room.blobs.put(source, "application/json")
+        room.post()
+        assert room.last(TurnCompleted).answer == answer
+    room.prove()
+
+
+def test_the_same_source_is_run_once(tmp_path: Path, write: Write) -> None:
+    write(main="calls = []\nasync def route(turn): ...\nasync def other(turn): ...\n")
+    source = collect(tmp_path, "main:route")
+    assert load(source, "main:route") is load(source, "main:route")
+    assert load(source, "main:other").__globals__ is load(source, "main:route").__globals__
+
+
+def test_modules_may_import_each_other_and_define_dataclasses(tmp_path: Path, write: Write) -> None:
+    write(
+        main=(
+            "from __future__ import annotations\n"
+            "from dataclasses import dataclass\n"
+            "from typing import ClassVar\n"
+            "import part\n"
+            "from part import *\n"
+            "@dataclass\n"
+            "class Point:\n"
+            "    kind: ClassVar[str] = 'p'\n"
+            "    x: int = 0\n"
+            "async def route(turn):\n"
+            "    return f'{Point(3)} {part.back()} {NAME}'\n"
+        ),
+        part="import main\nNAME = 'part'\ndef back():\n    return main.Point.kind\n",
+    )
+    room = scripted(tmp_path, "main:route")
+    room.post()
+    assert room.last(TurnCompleted).answer == "Point(x=3) p part"
+
+
+def test_a_module_of_the_directory_hides_one_of_python(tmp_path: Path, write: Write) -> None:
+    write(main="import json\nasync def route(turn):\n    return json.OWN\n", json="OWN = 'own'\n")
+    room = scripted(tmp_path, "main:route")
+    room.post()
+    assert room.last(TurnCompleted).answer == "own"
+    assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize("entry", ["main:route", "other:route"])
+def test_what_cannot_be_run_is_a_config_error(entry: str) -> None:
+    def bundle(source: str) -> bytes:
+        return json.dumps({"entry": "main:route", "modules": {"main": source}}).encode()
+
+    before = set(sys.modules)
+    for source in ("def (", "raise SystemExit(1)", "1 / 0", "import numpy", "from . import x"):
+        for _ in range(2):  # a fault is not remembered as a success
+            with pytest.raises(ConfigError):
+                load(bundle(source), entry)
+    assert not [name for name in set(sys.modules) - before if name.startswith("_script_")]
+    with pytest.raises(ConfigError, match=r"no function 'route'|no module 'other'"):
+        load(bundle(""), entry)
+    for junk in (b"", b"[]", b"{}", b'{"modules": 5}'):
+        with pytest.raises(ConfigError, match="not what was stored"):
+            load(junk, entry)
+
+
+def test_imports_are_held_to_the_same_rules_when_they_are_hidden(
+    tmp_path: Path, write: Write
+) -> None:
+    write(main="async def route(turn):\n    return __import__('time').ctime()\n")
+    room = scripted(tmp_path, "main:route")
+    room.post()
+    assert "imports 'time', which gives something else each time" in room.last(TurnFailed).message
+    room.prove()
+
+
+def test_a_broken_script_fails_its_turn_and_says_why(tmp_path: Path, write: Write) -> None:
+    write(main="x = 1 / 0\nasync def route(turn): ...\n")
+    room = scripted(tmp_path, "main:route")
+    assert room.post() == "turn.started turn.failed"
+    message = room.last(TurnFailed).message
+    assert message == "script main:route cannot be run: ZeroDivisionError: division by zero"
+    room.prove()
+
+
+def test_what_is_refused_is_part_of_python() -> None:
+    assert sys.stdlib_module_names >= UNREPEATABLE
+
+
+def test_a_script_that_was_changed_diverges(tmp_path: Path, write: Write) -> None:
+    write(main="async def route(turn):\n    return await turn.ask('a')\n")
+    room = scripted(tmp_path, "main:route")
+    room.post()
+    room.answer("ask:a:1")
+    assert room.source
+    room.blobs.contents[room.source.sha256] = room.blobs.contents[room.source.sha256].replace(
+        b"'a'", b"'b'"
+    )
+    with pytest.raises(ReplayDiverged) as diverged:
+        room.replay()
+    assert diverged.value.position == 3
+
+
+def test_a_bundle_replays_in_another_process(tmp_path: Path, write: Write) -> None:
+    write(
+        main="import part\nasync def route(turn):\n    return part.VALUE\n",
+        part="VALUE = 'there'\n",
+    )
+    source = collect(tmp_path, "main:route")
+    code = (
+        "import sys; from actors.scripts import load\n"
+        "route = load(sys.stdin.buffer.read(), 'main:route')\n"
+        "try:\n    route(None).send(None)\n"
+        "except StopIteration as stop:\n    print(stop.value)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], input=source, capture_output=True, check=True, timeout=60
+    )
+    assert run.stdout.decode().strip() == "there"
+
+
+# --- the example -----------------------------------------------------------------------------
+
+
+def test_the_writer_and_the_critic() -> None:
+    room = scripted(EXAMPLES, "critic:route", names=["writer", "critic"])
+    room.post("A haiku about logs, please.")
+    assert room.answer("ask:writer:1", "draft one").endswith("model.asked(ask:critic:1)")
+    assert room.answer("ask:critic:1", "too short").endswith("model.asked(ask:writer:2)")
+    _, messages = room.machine.request("ask:writer:2")
+    assert "too short" in messages[-1][1]
+    assert room.answer("ask:writer:2", "draft two").endswith("model.asked(ask:critic:2)")
+    assert room.answer("ask:critic:2", '"Good."').endswith("route.decided turn.completed")
+    assert room.last(TurnCompleted).answer_from == "ask:writer:2"
+    assert room.last(RouteDecided).reason == "critic is content with draft 2"
+    room.prove()
+
+
+def test_the_writer_may_try_three_times() -> None:
+    room = scripted(EXAMPLES, "critic:route", names=["writer", "critic"])
+    room.post()
+    while room.waiting:
+        room.answer(room.waiting[0], "no")
+    assert [d.participant for d in room.data(ModelAsked)] == ["writer", "critic"] * 2 + ["writer"]
+    assert room.last(TurnCompleted).answer_from == "ask:writer:3"
+    room.prove()
+
+
+def test_without_its_critic_the_draft_stands_and_without_its_writer_there_is_none() -> None:
+    room = scripted(EXAMPLES, "critic:route", names=["writer", "critic"])
+    room.post()
+    room.answer("ask:writer:1", "draft")
+    room.fail("ask:critic:1")
+    assert room.last(RouteDecided).fallback == "critic failed"
+    assert room.last(TurnCompleted).answer_from == "ask:writer:1"
+    room.post()
+    assert room.fail("ask:writer:1").endswith("turn.failed")
+    room.prove()
+
+
+def test_a_script_takes_the_turn(tmp_path: Path, write: Write) -> None:
+    write(main="async def route(turn):\n    return type(turn).__module__\n")
+    room = scripted(tmp_path, "main:route")
+    room.post()
+    assert room.last(TurnCompleted).answer == Turn.__module__
