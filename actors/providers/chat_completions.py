@@ -1,0 +1,208 @@
+"""The chat completions of OpenAI and of all that speak like it: request, chunks, usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.providers.port import ChatMessage, ChatRequest, Delta, Finished
+from events.errors import BadResponse
+from events.values import ToolCall, Usage
+
+LONGEST_ANSWER = 16 * 1024 * 1024  # characters of text, reasoning and tool calls together
+
+
+def body_of(request: ChatRequest, *, structured: bool, length_key: str) -> dict[str, Any]:
+    """The JSON body of a streamed request.
+
+    `structured` sends the schema along, `length_key` is how the server calls `max_tokens`.
+    `extra` may add and replace anything but what is streamed from which model.
+    """
+    parameters = request.parameters
+    given = {
+        "temperature": parameters.temperature,
+        "top_p": parameters.top_p,
+        length_key: parameters.max_tokens,
+        "seed": parameters.seed,
+        "stop": parameters.stop or None,
+    }
+    body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    body["messages"] = [_message(message) for message in request.messages]
+    if structured and parameters.schema_ is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {
+                "name": "answer",
+                "schema": parameters.schema_,
+                # Only closed schemas may be strict.
+                "strict": parameters.schema_.get("additionalProperties") is False,
+            },
+        }
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters,
+                },
+            }
+            for tool in request.tools
+        ]
+    body["stream_options"] = {"include_usage": True}
+    return {**body, **parameters.extra, "model": request.model, "stream": True}
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        said["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        said["tool_call_id"] = message.tool_call_id
+    return said
+
+
+class ChatAnswer:
+    """Puts one answer together from the chunks of its stream.
+
+    `error` is what a server says in place of a chunk, `fault` what is wrong with the form of one;
+    the pieces before it have been given out then, and no more will come.
+    """
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.error: Any = None
+        self.fault: BadResponse | None = None
+        self._usage: dict[str, Any] | None = None
+        self._model: str | None = None
+        self._calls: dict[int, dict[str, str]] = {}
+        self._size = 0
+
+    def take(self, chunks: list[dict[str, Any]]) -> list[Delta]:
+        """The pieces that the chunks bring, those of one channel in a row joined."""
+        deltas: list[Delta] = []
+        texts: list[str] = []
+        channel = ""
+        try:
+            for chunk in chunks:
+                if error := chunk.get("error"):
+                    self.error = error
+                    break
+                for kind, text in self._pieces(chunk):
+                    if kind != channel:
+                        _close(deltas, channel, texts)
+                        channel = kind
+                    texts.append(text)
+                    self._size += len(text)
+        except (TypeError, AttributeError, KeyError, ValueError) as error:
+            self.fault = BadResponse(
+                f"the stream is not of the form of chat completions ({type(error).__name__}):"
+                " is this an OpenAI-compatible server?"
+            )
+        _close(deltas, channel, texts)
+        if self._size > LONGEST_ANSWER:
+            self.fault = BadResponse(f"the answer has more than {LONGEST_ANSWER} characters")
+        return deltas
+
+    def _pieces(self, chunk: dict[str, Any]) -> list[tuple[str, str]]:
+        if usage := chunk.get("usage"):
+            self._usage = {**usage}
+        if self._model is None and (model := chunk.get("model")):
+            self._model = _text(model)
+        pieces = []
+        for choice in chunk.get("choices") or ():
+            if choice.get("index"):
+                continue  # a second answer, which `extra` may ask for and nobody reads
+            if reason := choice.get("finish_reason"):
+                self.finish_reason = _text(reason)
+            delta = choice.get("delta")
+            if not delta:
+                continue
+            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+                pieces.append(("reasoning", _text(reasoning)))
+            if content := delta.get("content") or delta.get("refusal"):
+                pieces.append(("text", _text(content)))
+            if calls := delta.get("tool_calls"):
+                self._take_calls(calls)
+        return pieces
+
+    def _take_calls(self, parts: list[dict[str, Any]]) -> None:
+        for position, part in enumerate(parts):
+            index = part.get("index")
+            index = position if index is None else int(index)
+            call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
+            function = part.get("function") or {}
+            if id := part.get("id"):
+                call["id"] = _text(id)
+            if name := function.get("name"):
+                call["name"] += _text(name)
+            if arguments := function.get("arguments"):
+                call["arguments"] += _text(arguments)
+                self._size += len(arguments)
+
+    def finished(self, notes: tuple[str, ...] = ()) -> Finished:
+        """The end of the answer; a `BadResponse` where the stream did not say that it is one."""
+        if self.finish_reason is None:
+            raise BadResponse("the stream ended before the answer was complete: ask again")
+        return Finished(
+            self.finish_reason,
+            usage=normalised(self._usage),
+            usage_raw=self._usage,
+            served_model=self._model,
+            tool_calls=tuple(
+                ToolCall(
+                    id=call["id"] or f"call_{index}",
+                    name=call["name"],
+                    arguments=call["arguments"] or "{}",
+                )
+                for index, call in sorted(self._calls.items())
+            ),
+            notes=notes,
+        )
+
+
+def normalised(raw: dict[str, Any] | None) -> Usage | None:
+    """The five disjoint parts of a usage; None where it is missing or makes no sense.
+
+    Cached tokens are counted within `prompt_tokens`, reasoning within `completion_tokens`; where a
+    server counts more reasoning than completion, it counts them apart.
+    """
+    if not raw:
+        return None
+    try:
+        prompt_details = raw.get("prompt_tokens_details") or {}
+        details = raw.get("completion_tokens_details") or {}
+        prompt = int(raw.get("prompt_tokens") or 0)
+        completion = int(raw.get("completion_tokens") or 0)
+        read = prompt_details.get("cached_tokens") or raw.get("prompt_cache_hit_tokens") or 0
+        read = min(int(read), prompt)
+        written = min(int(prompt_details.get("cache_write_tokens") or 0), prompt - read)
+        reasoning = int(details.get("reasoning_tokens") or 0)
+        return Usage(
+            input=prompt - read - written,
+            cache_read=read,
+            cache_write=written,
+            output=completion - reasoning if reasoning <= completion else completion,
+            reasoning=reasoning,
+        )
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _close(deltas: list[Delta], channel: str, texts: list[str]) -> None:
+    if texts:
+        deltas.append(Delta("reasoning" if channel == "reasoning" else "text", "".join(texts)))
+        texts.clear()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value

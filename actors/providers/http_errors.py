@@ -1,0 +1,170 @@
+"""What the refusal of a model server means, in our own errors; no message ever holds a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from events.errors import (
+    AuthenticationFailed,
+    BadResponse,
+    ContentFiltered,
+    ContextTooLong,
+    ModelNotFound,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+
+LONGEST_MESSAGE = 400  # characters of what the server says
+
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|maximum context|too many tokens|prompt is too long"
+    r"|exceeds? the (available|maximum) (context|number of tokens)|exceed_context",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(
+    r"content[ _](filter|policy|management)|responsible_?ai|moderation|safety system", re.IGNORECASE
+)
+_NO_CREDIT = re.compile(r"insufficient_quota|credit balance|billing|payment", re.IGNORECASE)
+_MANY_SPACES = re.compile(r"\s+")
+
+
+class Secrets:
+    """Texts that no error may hold."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        # What is shorter than that is no secret, and would make holes into every message.
+        self._texts = sorted({text for text in texts if len(text) >= 6}, key=len, reverse=True)
+
+    def hidden(self, text: str) -> str:
+        """`text` without them."""
+        for secret in self._texts:
+            text = text.replace(secret, "[secret]")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a server said instead of an answer. `codes` are its type, code and parameter."""
+
+    status: int
+    message: str
+    codes: str
+    headers: Mapping[str, str]
+
+    @property
+    def words(self) -> str:
+        """All that it says."""
+        return f"{self.codes} {self.message}"
+
+    def is_about(self, parameter: str) -> bool:
+        """Whether the request is refused because that parameter is not known."""
+        if self.status not in (400, 404, 422) or _TOO_LONG.search(self.words):
+            return False
+        return re.search(rf"\b{parameter}\b", self.words) is not None
+
+
+def refusal(status: int, body: bytes, headers: Mapping[str, str], secrets: Secrets) -> Refusal:
+    """Reads the body of an error, whatever its form."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        content = body.decode("utf-8", "replace")
+    return refusal_of(content, status, headers, secrets)
+
+
+def refusal_of(content: Any, status: int, headers: Mapping[str, str], secrets: Secrets) -> Refusal:
+    """The same from what was in the body, or in an event of a stream."""
+    detail = content.get("error", content) if isinstance(content, dict) else content
+    codes = ""
+    if isinstance(detail, dict):
+        codes = " ".join(
+            str(detail[key]) for key in ("type", "code", "param", "status") if detail.get(key)
+        )
+        detail = next((detail[k] for k in ("message", "detail", "error") if detail.get(k)), "")
+    message = detail if isinstance(detail, str) else orjson.dumps(detail).decode()
+    message = _MANY_SPACES.sub(" ", secrets.hidden(message)).strip()
+    if len(message) > LONGEST_MESSAGE:
+        message = message[:LONGEST_MESSAGE] + " …"
+    return Refusal(status, message, secrets.hidden(codes), headers)
+
+
+def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
+    """The error that a refusal is, with what to do about it."""
+    who = f"provider {provider!r}"
+    said = f" It says: {refusal.message}" if refusal.message else ""
+    words = refusal.words
+    status = refusal.status
+    error: ProviderError
+    if status in (401, 403):
+        error = AuthenticationFailed(
+            f"{who} refuses the credentials ({status}): check api_key in its configuration.{said}"
+        )
+    elif status in (402, 429):
+        error = _limited(refusal, who, words, said)
+    elif status in (400, 413, 422, 500) and _TOO_LONG.search(words):
+        error = ContextTooLong(
+            f"the conversation does not fit model {model!r} of {who}:"
+            f" shorten it, or give the participant a window.{said}"
+        )
+    elif status in (400, 422, 451) and _FILTERED.search(words):
+        error = ContentFiltered(f"{who} refuses the content: change what is asked.{said}")
+    elif status == 404:
+        error = ModelNotFound(
+            f"{who} has no model {model!r}, or base_url is wrong (404):"
+            f" see which models it lists.{said}"
+        )
+    elif status == 413:
+        error = ContextTooLong(f"the request is too large for {who} (413): shorten it.{said}")
+    elif status in (408, 409, 425) or status >= 500:
+        error = ProviderUnavailable(f"{who} has an error of its own ({status}): ask later.{said}")
+    elif 300 <= status < 400:
+        error = BadResponse(
+            f"{who} redirects to another address ({status}): set base_url to where its API is"
+        )
+        error.retryable = False
+    else:
+        error = ProviderError(f"{who} refuses the request ({status}).{said}")
+    return error
+
+
+def _limited(refusal: Refusal, who: str, words: str, said: str) -> RateLimited:
+    if refusal.status == 402 or _NO_CREDIT.search(words):
+        error = RateLimited(f"the account at {who} has no credit left: top it up.{said}")
+        error.retryable = False
+        return error
+    after = retry_after(refusal.headers)
+    when = "later" if after is None else f"in {after:g} s"
+    return RateLimited(
+        f"{who} limits the rate (429): ask again {when}, or lower max_concurrency.{said}",
+        retry_after=after,
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait, by number or by date; None where it does not say."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if value := headers.get(name):
+            try:
+                seconds = float(value) * unit
+            except ValueError:
+                seconds = _seconds_until(value)
+            if 0 <= seconds < float("inf"):
+                return seconds
+    return None
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        at = parsedate_to_datetime(date)
+    except (ValueError, TypeError, IndexError):
+        return -1.0
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
