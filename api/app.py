@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from api.commands import PATIENCE
 from api.doors import Doors
 from api.guard import Guard
 from api.openapi import DESCRIPTION, describe
@@ -19,13 +20,13 @@ VERSION = "1"
 """Version of the API's contract, as in the paths."""
 
 
-def create_app(room: Room) -> FastAPI:
+def create_app(room: Room, *, patience: float = PATIENCE) -> FastAPI:
     """The API of `room`, whose parts are open and stay its owner's to close.
 
-    Run it with its lifespan on the event loop of the room's bus; it takes as many connections as
+    `patience` is in seconds: how long one try of a command waits for its router. Run it with its lifespan on the event loop of the room's bus; it takes as many connections as
     the server gives it.
     """
-    doors = Doors.of(room)
+    doors = Doors.of(room, patience)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

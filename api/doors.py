@@ -28,11 +28,11 @@ class Doors:
     all_events: AllEvents
 
     @classmethod
-    def of(cls, room: Room) -> Doors:
-        """The doors of `room`."""
+    def of(cls, room: Room, patience: float) -> Doors:
+        """The doors of `room`; `patience` is that of its commands."""
         return cls(
             room,
-            Commands(room.bus),
+            Commands(room.bus, patience=patience),
             Feeds(room.bus, room.store),
             SessionStates(room.store),
             AllEvents(room.bus, room.store),

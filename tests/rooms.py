@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
 
 from actors.bus import Bus
 from actors.grounds import Grounds
@@ -79,6 +81,13 @@ class LocalRoom:
             await self.router_bus.close()
             self.router = None
 
+    @asynccontextmanager
+    async def following(self, session: str, after: int = 0, **query: Any) -> AsyncIterator[Watcher]:
+        """A client of the session's stream."""
+        url = self.stream_url(session, after, **query)
+        async with connect(url, compression=None, max_size=None, proxy=None) as socket:
+            yield Watcher(socket)
+
     # --- what tests do all the time --------------------------------------------------------------
 
     async def create(self, session: str = "s1", models: str = "a b c", **changes: Any) -> str:
@@ -94,6 +103,43 @@ class LocalRoom:
         )
         assert answer.status_code in (200, 202), answer.text
         return dict(answer.json())
+
+
+class Watcher:
+    """A client of a stream, and what it was sent so far."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.events: list[dict[str, Any]] = []
+        self.deltas: list[dict[str, Any]] = []
+
+    async def next(self) -> dict[str, Any]:
+        """The next event or delta."""
+        message: dict[str, Any] = json.loads(await self.socket.recv())
+        (self.events if message["type"] == "event" else self.deltas).append(message)
+        return message
+
+    async def until(self, kind: str, *, within: float = 20, turn: str | None = None) -> Any:
+        """The next event of that type (and turn), as CloudEvents JSON."""
+        async with asyncio.timeout(within):
+            while True:
+                message = await self.next()
+                event = message.get("event", {})
+                if event.get("type") == kind and turn in (None, event["data"]["turn"]):
+                    return event
+
+    @property
+    def positions(self) -> list[int]:
+        return [message["position"] for message in self.events]
+
+    def text(self, step: str, channel: str = "text") -> str:
+        """The deltas of a step put together; they have to follow each other from the first on."""
+        text = ""
+        for delta in self.deltas:
+            if (delta["step"], delta["channel"]) == (step, channel):
+                assert delta["seq"] == len(text), f"{step}: {delta} after {len(text)} characters"
+                text += delta["text"]
+        return text
 
 
 def config(session: str = "s1", models: str = "a b c", **changes: Any) -> dict[str, Any]:
@@ -171,7 +217,7 @@ async def serving(room: Room) -> AsyncIterator[int]:
     listener.bind(("127.0.0.1", 0))
     server = _Server(
         uvicorn.Config(
-            create_app(room),
+            create_app(room, patience=0.5),
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             log_config=None,
