@@ -25,9 +25,11 @@ from api.nats_server import BundledNats
 from events.blobs import MemoryBlobs
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed
 from events.values import SPILL, Blob, Parameters
+from tests.servers.chat import DONE, HANG, ChatServer, chat_server, chunk, error, usage, whole
 from tests.waiting import eventually
 
 BEAT = 0.05  # seconds; the product's is a second
+KEY = "marked-secret-9d41c7"
 
 
 Probe = Callable[[], bool | Awaitable[bool]]
@@ -36,8 +38,9 @@ Probe = Callable[[], bool | Awaitable[bool]]
 class Router:
     """The other side of a call: asks, listens, and gives receipts."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, provider: str) -> None:
         self.bus = bus
+        self.provider = provider
         self.session = f"s{uuid4().hex[:12]}"
         self.reply = f"test.outcome.{self.session}"
         self.outcomes: list[Outcome] = []
@@ -80,13 +83,13 @@ class Router:
             "attempt": 1,
             "reply": self.reply,
             "model": model,
-            "provider": "rehearsal",
+            "provider": self.provider,
             "role": "architect",
             "purpose": "answer",
             "messages": (WireMessage(role="user", content=said),),
             "parameters": Parameters(seed=7),
         }
-        await self.bus.publish(subjects.model("rehearsal", model), Ask(**{**fields, **more}))
+        await self.bus.publish(subjects.model(self.provider, model), Ask(**{**fields, **more}))
 
     async def cancel(self, step: str = "ask:architect:1") -> None:
         await self.bus.publish(subjects.cancel(self.session, "t1", step), b"{}")
@@ -130,20 +133,22 @@ class Router:
 
 @asynccontextmanager
 async def room(
-    url: str, *models: str, limits: Limits | None = None, **config: Any
+    url: str,
+    *models: str,
+    limits: Limits | None = None,
+    type: str = "rehearsal",
+    **config: Any,
 ) -> AsyncIterator[tuple[Router, ModelActor, MemoryBlobs]]:
     """A router and an actor for each model, on connections of their own."""
-    spec = ProviderSpec(id="rehearsal", type="rehearsal", config=config)
-    provider, blobs = create(spec, {}), MemoryBlobs()
+    spec = ProviderSpec(id=type, type=type, config=config)
+    provider, blobs = create(spec, {"KEY": KEY}), MemoryBlobs()
     async with asyncio.TaskGroup() as connecting:
         ours = connecting.create_task(Bus.connect(url, name="router"))
         theirs = connecting.create_task(Bus.connect(url, name="model"))
-    router = Router(ours.result())
+    router = Router(ours.result(), type)
     await router.start()
     actors = [
-        ModelActor(
-            theirs.result(), blobs, provider, "rehearsal", model, limits=limits, heartbeat=BEAT
-        )
+        ModelActor(theirs.result(), blobs, provider, type, model, limits=limits, heartbeat=BEAT)
         for model in models
     ]
     try:
@@ -153,6 +158,7 @@ async def room(
     finally:
         for actor in actors:
             await actor.stop(within=0)
+        await provider.close()
         await theirs.result().close()
         await ours.result().close()
 
@@ -475,3 +481,113 @@ async def test_logs_are_quiet_about_what_people_say(
         await router.ask("failing", said="a-marked-confidence")
         await router.failed()
         assert "a-marked-confidence" not in caplog.text
+
+
+# --- on a server -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def served(
+    nats: str, **config: Any
+) -> AsyncIterator[tuple[ChatServer, Router, ModelActor, MemoryBlobs]]:
+    """A room whose model is served over HTTP."""
+    async with (
+        chat_server() as server,
+        room(
+            nats,
+            "a-model",
+            type="openai",
+            **{"base_url": server.base_url, "api_key": "${KEY}", **config},
+        ) as (router, actor, blobs),
+    ):
+        yield server, router, actor, blobs
+
+
+async def test_cancel_closes_the_connection_to_the_server(module_nats_url: str) -> None:
+    async with served(module_nats_url) as (server, router, _, _):
+        server.reply(chunk("The "), HANG)
+        await router.ask("a-model")
+        await router.first_delta()
+        await router.cancel()
+        await asyncio.wait_for(server.gone.wait(), 5)
+        discarded = await router.discarded()
+        assert discarded.partial == "The "
+
+
+async def test_both_channels_are_shown_and_kept_apart(module_nats_url: str) -> None:
+    async with served(module_nats_url) as (server, router, _, _):
+        parts = [chunk(reasoning="Hm. "), chunk(reasoning="Well."), chunk("Yes", finish="stop")]
+        server.reply(*parts, usage(prompt=7, completion=3), DONE)
+        await router.ask("a-model")
+        answer = await router.answered()
+        assert (answer.reasoning, answer.text) == ("Hm. Well.", "Yes")
+        assert (answer.usage.input, answer.usage.output, answer.usage.estimated) == (7, 3, False)
+        assert answer.usage_raw == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        assert answer.cost is None, "a server of one's own has no price list"
+        shown = {"text": "", "reasoning": ""}
+        for delta in router.deltas["ask:architect:1"]:
+            assert delta["seq"] == len(shown[delta["channel"]])
+            shown[delta["channel"]] += delta["text"]
+        assert shown == {"text": "Yes", "reasoning": "Hm. Well."}
+
+
+async def test_usage_that_is_not_told_is_estimated_and_says_so(module_nats_url: str) -> None:
+    async with served(module_nats_url) as (server, router, _, _):
+        server.reply(chunk("Twelve chars"), chunk(finish="stop"), DONE)
+        await router.ask("a-model", said="x" * 40)
+        usage = (await router.answered()).usage
+        assert (usage.input, usage.output, usage.estimated) == (10, 3, True)
+
+
+async def test_a_limit_of_rate_is_waited_for(module_nats_url: str) -> None:
+    async with served(module_nats_url) as (server, router, _, _):
+        server.reply(error("slow down"), status=429, headers={"Retry-After": "0.3"})
+        server.reply(*whole("Hi"))
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await router.ask("a-model")
+        answer = await router.answered()
+        assert clock() - began >= 0.3
+        assert "try 1 failed: RateLimited" in answer.notes
+
+
+async def test_a_pause_that_is_too_long_is_a_failure(module_nats_url: str) -> None:
+    async with served(module_nats_url) as (server, router, _, _):
+        server.reply(error("slow down"), status=429, headers={"Retry-After": "3600"})
+        await router.ask("a-model")
+        failed = await router.failed()
+        assert (failed.error, failed.tries, failed.retryable) == ("RateLimited", 1, True)
+        assert "3600" in failed.message
+
+
+async def test_a_key_is_in_nothing_that_is_sent_stored_or_logged(
+    module_nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+    limits = Limits(tries=1)
+    async with served(module_nats_url, limits=limits, stall_timeout=0.2) as (
+        server,
+        router,
+        actor,
+        blobs,
+    ):
+        # Only what is about this room: the server is shared with other tests.
+        await router.bus.subscribe(">", lambda msg: seen.append(f"{msg.subject} {msg.data!r}"))
+        echo = f"your key is {KEY}"
+        replies: list[tuple[list[Any], dict[str, Any]]] = [
+            ([error(echo)], {"status": status}) for status in (400, 401, 403, 404, 429, 500)
+        ]
+        replies += [([chunk("The "), HANG], {}), ([chunk("The ")], {}), ([b"data: {\n\n"], {})]
+        replies += [([echo.encode()], {"content_type": "text/html"}), (whole("Fine"), {})]
+        for number, (steps, how) in enumerate(replies, 1):
+            server.replies.clear()
+            server.reply(*steps, **how)
+            await router.ask("a-model", f"ask:m{number}:1")
+            await router.count(number)
+        seen.append(str(await actor.health()))
+        seen.extend(map(repr, blobs._contents.values()))
+    assert len([outcome for outcome in router.outcomes if outcome.failed]) == len(replies) - 1
+    everything = "\n".join([*seen, caplog.text, *(str(r.__dict__) for r in caplog.records)])
+    assert "[secret]" in everything
+    assert KEY not in everything
