@@ -14,14 +14,14 @@ GENESIS = bytes(32)
 """The previous hash of a stream's first event."""
 
 _LENGTH = Struct(">I")
-_POSITION = Struct(">Q")
+_POSITION_AND_LENGTH = Struct(">QI")
 
 
 def place(stream: str, position: int, type_name: str) -> bytes:
     """Where an event stands, unambiguous because every variable part carries its length."""
     name, kind = stream.encode(), type_name.encode()
     return b"".join(
-        (_LENGTH.pack(len(name)), name, _POSITION.pack(position), _LENGTH.pack(len(kind)), kind)
+        (_LENGTH.pack(len(name)), name, _POSITION_AND_LENGTH.pack(position, len(kind)), kind)
     )
 
 
