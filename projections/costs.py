@@ -120,7 +120,7 @@ class Costs:
 
     name = "costs"
     version = 1
-    ddl = (
+    ddl: tuple[str, ...] = (
         "CREATE TABLE costs ("
         + "".join(f"{name} TEXT NOT NULL, " for name in _Key._fields)
         + "".join(f"{name} INTEGER NOT NULL, " for name in _COUNTS)

@@ -117,7 +117,7 @@ class Sessions:
 
     name = "sessions"
     version = 1
-    ddl = (
+    ddl: tuple[str, ...] = (
         "CREATE TABLE sessions ("
         "id TEXT PRIMARY KEY, created INTEGER NOT NULL UNIQUE, title TEXT, status TEXT NOT NULL, "
         "pattern TEXT NOT NULL, participants BLOB NOT NULL, turns INTEGER NOT NULL, "

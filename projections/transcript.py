@@ -53,7 +53,7 @@ class Transcripts:
 
     name = "transcript"
     version = 1
-    ddl = (
+    ddl: tuple[str, ...] = (
         "CREATE TABLE transcript (sequence INTEGER PRIMARY KEY, session TEXT NOT NULL, "
         "position INTEGER NOT NULL, place BLOB NOT NULL, turn TEXT NOT NULL, "
         "origin TEXT NOT NULL, participant TEXT, speaks INTEGER NOT NULL, body BLOB NOT NULL, "
@@ -280,11 +280,12 @@ class _Writing:
         spoken = [row for row in rows if row.speaks]
         own = [row for row in rows if row.participant == participant and row.superseded_by is None]
         older = [row for row in own if row.speaks]
-        # Besides what it replaces, retries that came to nothing.
+        replaced = older or [row for row in own if row.turn == origin]
+        # And earlier retries that came to nothing.
         vain = [row for row in own if not row.speaks and row.turn != origin]
         self._connection.executemany(
             "UPDATE transcript SET superseded_by = ? WHERE sequence = ?",
-            [(position, row.sequence) for row in {*(older or own)[-1:], *vain}],
+            [(position, row.sequence) for row in {*replaced[-1:], *vain}],
         )
         behind = older or spoken
         if not behind:
@@ -376,7 +377,8 @@ def entries(
 def _place(connection: sqlite3.Connection, session: str, after: int) -> bytes:
     if after < 0:
         raise ConfigError(f"'after' is a position, not {after}: use 'next' of a page, or 0")
+    after = min(after, 2**63 - 1)
     found = connection.execute(
         "SELECT place FROM transcript WHERE session = ? AND position = ?", (session, after)
     ).fetchone()
-    return bytes(found[0]) if found else min(after, 2**63).to_bytes(8)
+    return bytes(found[0]) if found else after.to_bytes(8)
