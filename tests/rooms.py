@@ -11,6 +11,8 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,17 @@ class LocalRoom:
         url = self.stream_url(session, after, **query)
         async with connect(url, compression=None, max_size=None, proxy=None) as socket:
             yield Watcher(socket)
+
+    @asynccontextmanager
+    async def second_api(self) -> AsyncIterator[LocalRoom]:
+        """The same room through another API, which knows nothing of what the first has seen."""
+        bus = await Bus.connect(self.nats.url, name="api-2")
+        other = copy(self)
+        try:
+            async with serving(replace(self.room, bus=bus)) as other.port:
+                yield other
+        finally:
+            await bus.close()
 
     # --- what tests do all the time --------------------------------------------------------------
 
