@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from events.envelope import Head, Recorded
 from events.errors import ConfigError, Conflict, StoreError
 from events.open import open_blobs, open_store
-from events.store import EventStore
-from tests.event_samples import notes, said
+from events.store import EventStore, Fault
+from tests.event_samples import notes, said, turn_of
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ async def stores(postgres_database: str) -> AsyncIterator[list[EventStore]]:
         yield stores
 
 
-async def faults(store: EventStore) -> list[object]:
+async def faults(store: EventStore) -> list[Fault]:
     return [fault async for fault in store.verify()]
 
 
@@ -121,6 +122,33 @@ async def test_an_append_does_not_wait_for_vacuum(
         await vacuum.execute("LOCK TABLE stored_events IN SHARE UPDATE EXCLUSIVE MODE")
         async with asyncio.timeout(10):
             await stores[0].append("s", 0, notes("s", 0, "a"))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "position"),
+    [
+        ("UPDATE stored_events SET state = set_byte(state, 50, 1) WHERE {} = 3", 3),
+        ("UPDATE stored_events SET state = set_byte(state, 50, 1) WHERE {} = 6", 6),
+        ("UPDATE stored_events SET topic = 'turn.failed' WHERE {} = 2", 2),
+        ("DELETE FROM stored_events WHERE {} = 4", 4),
+        ("DELETE FROM stored_events WHERE {} > 4", 5),
+        ("DELETE FROM heads WHERE stream = 's'", 6),
+        ("UPDATE heads SET hash = sha256(hash)", 6),
+        ("UPDATE heads SET open_turn = 'turn_1'", 6),
+        ("UPDATE heads SET position = 5", 6),
+        ("INSERT INTO heads VALUES ('t', 1, '', NULL)", 1),
+    ],
+)
+async def test_tampering_is_found(
+    postgres_database: str, tamper: LiteralString, position: int
+) -> None:
+    store = open_store(postgres_database)
+    await store.append("s", 0, turn_of("s", 0, "turn_1"))
+    assert await faults(store) == []
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(tamper.replace("{}", "originator_version"))
+    assert [fault.position for fault in await faults(store)] == [position]
+    await store.close()
 
 
 async def test_another_schema_is_refused(postgres_database: str) -> None:

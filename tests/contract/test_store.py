@@ -17,6 +17,7 @@ from events.open import open_store
 from events.store import EventStore
 from events.types import TurnCancelled, TurnCompleted
 from tests.event_samples import answered, batch, event, notes, said, started, turn_of
+from tests.stream_keys import Keys
 
 UNICODE = "Zürich 東京 🚀 > * . \n \u202e"
 
@@ -225,6 +226,29 @@ async def test_nearly_the_same_append_conflicts(store: EventStore) -> None:
     with pytest.raises(Conflict):
         await store.append("s", 0, [other_principal])
     assert said(await store.read("s")) == ["a", "b"]
+
+
+# --- encrypted streams ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
+async def test_an_encrypted_stream_is_audited_without_its_key(url: str) -> None:
+    keys = Keys("secret")
+    store = open_store(url, cipher=keys)
+    events = turn_of("secret", 0, "t1") + batch("secret", 6, started(), turn="t2")
+    head = await store.append("secret", 0, events)
+    await store.append("open", 0, turn_of("open", 0, "t1"))
+    assert await store.append("secret", 0, events) == head
+    assert await store.read("secret") == events
+    await store.close()
+    without = open_store(url, read_only=True)
+    assert (await without.head("secret")) == head
+    assert head.open_turn == "t2"
+    assert await faults(without) == []
+    with pytest.raises(StoreError, match="is encrypted"):
+        await without.read("secret")
+    assert await without.read("open") == turn_of("open", 0, "t1")
+    await without.close()
 
 
 # --- many at once -----------------------------------------------------------------------------

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +20,7 @@ from events.errors import ConfigError, StoreError, Tampered, UnknownEvent
 from events.registry import Registry
 from events.types import PAYLOADS, Input, TurnCancelled, TurnCompleted
 from tests.event_samples import NOON, PAYLOAD_STRATEGIES, answered, event, events
+from tests.stream_keys import Keys
 
 CODEC = Codec()
 
@@ -249,31 +248,6 @@ def test_an_error_does_not_repeat_what_was_said() -> None:
 
 
 # --- encryption -------------------------------------------------------------------------------
-
-
-class Keys:
-    """AES-GCM with a key for each stream that has one."""
-
-    def __init__(self, *streams: str) -> None:
-        self.keys: dict[str, AESGCM | None] = {
-            stream: AESGCM(AESGCM.generate_key(128)) for stream in streams
-        }
-
-    def encrypt(self, stream: str, plain: bytes, associated: bytes) -> bytes | None:
-        key = self.keys.get(stream)
-        if key is None:
-            return None
-        nonce = os.urandom(12)
-        return nonce + key.encrypt(nonce, plain, associated)
-
-    def decrypt(self, stream: str, sealed: bytes, associated: bytes) -> bytes:
-        key = self.keys[stream]
-        if key is None:
-            raise KeyError(stream)
-        try:
-            return key.decrypt(sealed[:12], sealed[12:], associated)
-        except InvalidTag as error:
-            raise ValueError("the key does not fit") from error
 
 
 @given(original=events())
