@@ -69,7 +69,7 @@ class TurnColumns:
         panels = [self._panel(seat, each, height) for seat, each in zip(seats, widths, strict=True)]
         yield from _rows(panels, across)
         yield from below
-        yield _status(progress, self.now)
+        yield outcome(progress) if progress.ended else _status(progress, self.now)
 
     def _panel(self, seat: Seat, width: int, height: int) -> Panel:
         calls = self.progress.calls_of(seat.id)

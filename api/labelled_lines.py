@@ -28,6 +28,7 @@ class LabelledLines:
         self._attempts: dict[str, int] = {}
         self._begun: set[str] = set()
         self._ended: set[str] = set()
+        self._introduced: set[str] = set()
         self._decisions = 0
         width = max((len(seat.id) for seat in progress.seats), default=0)
         self._width = min(width, 24)
@@ -58,9 +59,11 @@ class LabelledLines:
             return
         if call.step not in self._begun:
             self._begun.add(call.step)
-            seat = self._titles.get(call.participant)
-            role = f"{safe_line(seat.role)}, " if seat and seat.role else ""
-            self._label(call, f"({role}{safe_line(f'{call.provider}/{call.model}')})", "dim")
+            if call.participant not in self._introduced:
+                self._introduced.add(call.participant)
+                seat = self._titles.get(call.participant)
+                role = f"{seat.role}, " if seat and seat.role not in ("", seat.id) else ""
+                self._label(call, safe_line(f"({role}{call.provider}/{call.model})"), "dim")
         if call.attempt != self._attempts.setdefault(call.step, call.attempt):
             self._attempts[call.step] = call.attempt
             self._shown[call.step] = ""

@@ -59,14 +59,21 @@ def choices(text: str) -> tuple[Choice, ...]:
     return tuple(found)
 
 
-def usual(models: Sequence[Mapping[str, Any]]) -> tuple[Choice, ...]:
+def rehearsing(providers: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The ids of those providers that only rehearse."""
+    return frozenset(each["id"] for each in providers if each["type"] == "rehearsal")
+
+
+def usual(
+    models: Sequence[Mapping[str, Any]], rehearsals: frozenset[str] = frozenset({"rehearsal"})
+) -> tuple[Choice, ...]:
     """Five models out of those that a room lists: real ones where it has any, else rehearsals.
 
     Real ones are taken in turn from every provider that offers few enough of them to be meant.
     """
     offered: dict[str, list[str]] = {}
     for each in models:
-        if each["provider"] != "rehearsal" and not _NOT_FOR_TALK.search(each["model_name"]):
+        if each["provider"] not in rehearsals and not _NOT_FOR_TALK.search(each["model_name"]):
             offered.setdefault(each["provider"], []).append(each["model_name"])
     few = {provider: names for provider, names in offered.items() if len(names) <= CATALOGUE}
     turns = [

@@ -32,11 +32,13 @@ async def watch(
     console: Console | None,
     *,
     after: int,
+    whole: bool = True,
 ) -> TurnProgress:
     """Show `turn` until it has ended, and return it; without a console it is only followed.
 
-    `after` is a position before the turn's first event. Raises `RoomError` where the stream does.
-    Nothing that a model says reaches the terminal but as text.
+    `after` is a position before the turn's first event. In the end all texts are shown in full, or
+    with `whole` false as much of them as the columns hold. Nothing that a model says reaches the
+    terminal but as text. Raises `RoomError` where the stream does.
     """
     progress = TurnProgress(config, turn)
     changed = asyncio.Event()
@@ -45,7 +47,7 @@ async def watch(
         if console is None:
             await reader
         elif console.is_terminal and not console.is_dumb_terminal and fits(console.width):
-            await _live(progress, changed, reader, console)
+            await _live(progress, changed, reader, console, whole=whole)
         else:
             await _lines(progress, changed, reader, console)
     finally:
@@ -91,7 +93,12 @@ async def _draw_on(
 
 
 async def _live(
-    progress: TurnProgress, changed: asyncio.Event, reader: asyncio.Task[None], console: Console
+    progress: TurnProgress,
+    changed: asyncio.Event,
+    reader: asyncio.Task[None],
+    console: Console,
+    *,
+    whole: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     columns = TurnColumns(progress, loop.time())
@@ -104,7 +111,7 @@ async def _live(
 
     with live:
         await _draw_on(changed, reader, draw)
-    console.print(TurnResult(progress))
+    console.print(TurnResult(progress) if whole else columns)
 
 
 async def _lines(

@@ -132,11 +132,14 @@ class _Chat:
 
     def begin(self, id: str | None, models: str | None, pattern: str, title: str | None) -> None:
         """Begin a session."""
-        from api.new_session import choices, session_config, usual
+        from api.new_session import choices, rehearsing, session_config, usual
 
-        chosen = choices(models) if models is not None else None
-        if chosen is None:
-            chosen = usual(self._run(self._client.models())["models"])
+        if models is not None:
+            chosen = choices(models)
+        else:
+            listed = self._run(self._client.models())["models"]
+            rehearsals = rehearsing(self._run(self._client.providers())["providers"])
+            chosen = usual(listed, rehearsals)
         config = session_config(chosen, pattern, title)
         if id is not None:
             config["session_id"] = id

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PIPED = 160
+"""Cells of a line of a table that goes into a pipe."""
+
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 Url = Annotated[
@@ -108,7 +111,8 @@ def console() -> Console:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return Console(highlight=False, markup=False, emoji=False)
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, markup=False, emoji=False, width=PIPED if piped else None)
 
 
 def print_json(value: Any) -> None:

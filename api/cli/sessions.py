@@ -131,7 +131,11 @@ def _table(*names: str) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in names:
-        table.add_column(name, overflow="fold")
+        # Names are taken from here to be typed elsewhere, so they are never cut.
+        loose = name == "title"
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis" if loose else "fold", ratio=1 if loose else None
+        )
     return table
 
 
