@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Set
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Set
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -18,13 +18,14 @@ from pydantic import Field, SecretStr, field_validator
 
 from actors.prices import PriceTable
 from actors.providers.chat_completions import ChatAnswer, body_of
-from actors.providers.http_errors import Refusal, Secrets, refusal, refusal_of, to_error
+from actors.providers.http_client import HttpClient, read
+from actors.providers.http_errors import Refusal, refusal_of, to_error
 from actors.providers.options import Options
 from actors.providers.port import Capabilities, ChatRequest, Delta, Finished, Limits
 from actors.providers.sse import Decoder, Format
+from actors.providers.watch import Watch
 from events.errors import (
     BadResponse,
-    ConfigError,
     ContentFiltered,
     ProviderError,
     ProviderUnavailable,
@@ -32,15 +33,11 @@ from events.errors import (
 from events.values import Cost, Usage
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession, StreamReader
-
-T = TypeVar("T")
+    from aiohttp import ClientResponse, StreamReader
 
 OFFICIAL: Final = "https://api.openai.com/v1"
-LONGEST_ERROR: Final = 64 * 1024  # bytes of a refusal that are read
 LONGEST_LIST: Final = 4 * 1024 * 1024  # bytes of a list of models
 LIST_WITHIN: Final = 10.0  # seconds
-ERROR_WITHIN: Final = 5.0  # seconds for the body of a refusal
 LAST_BYTES_WITHIN: Final = 0.1  # seconds for the end of a stream, so that its connection is kept
 
 _FORMATS: Final[dict[str, Format]] = {
@@ -91,18 +88,13 @@ class OpenAIProvider:
     def __init__(self, id: str, options: OpenAIOptions) -> None:
         self.id = id
         self._options = options
-        self._url = f"{options.base_url}/chat/completions"
         headers = {name: value.get_secret_value() for name, value in options.headers.items()}
         if options.api_key is not None:
             headers["Authorization"] = f"Bearer {options.api_key.get_secret_value().strip()}"
-        if any(not f"{name}{value}".isprintable() for name, value in headers.items()):
-            raise ConfigError(f"provider {id!r}: api_key or a header holds a line break")
-        self._headers = headers
-        self._secrets = Secrets(
-            part for value in headers.values() for part in (value, value.removeprefix("Bearer "))
+        self._http = HttpClient(
+            id, options.base_url, headers, connect_timeout=options.connect_timeout
         )
         self._prices = PriceTable(options.base_url)
-        self._session: ClientSession | None = None
         # What each model was found not to take, so that it is refused only once.
         self._refused: dict[str, frozenset[str]] = {}
         newest = urlsplit(options.base_url).hostname == urlsplit(OFFICIAL).hostname
@@ -124,22 +116,22 @@ class OpenAIProvider:
         return self._prices.cost(model, usage)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     # --- answers -------------------------------------------------------------------------------
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
         clock = asyncio.get_running_loop().time
         by, option = clock() + self._options.first_token_timeout, "first_token_timeout"
-        async with self._guarded(), contextlib.AsyncExitStack() as stack:
+        async with self._http.guarded(), contextlib.AsyncExitStack() as stack:
             response, notes = await self._accepted(request, by, stack)
-            content = response.content
             decoder = Decoder(_FORMATS[response.content_type])
             answer = ChatAnswer()
+            watch = stack.enter_context(
+                contextlib.closing(Watch(response.content, lambda: self._too_late(option)))
+            )
             while not decoder.done:
-                chunk = content.read_nowait() or await self._in_time(content.readany(), by, option)
+                chunk = await watch.read(by)
                 for delta in answer.take(decoder.feed(chunk) if chunk else decoder.finish()):
                     yield delta
                     option = "stall_timeout"
@@ -157,7 +149,7 @@ class OpenAIProvider:
                     " change what is asked"
                 )
             finished = answer.finished(notes)
-            await self._read_last(content)
+            await self._read_last(response.content)
             yield finished
 
     async def _accepted(
@@ -173,7 +165,7 @@ class OpenAIProvider:
                 if refused != known:
                     self._refused[request.model] = frozenset(refused)
                 return response, notes
-            said = await self._said(response)
+            said = await self._http.refusal(response)
             await stack.aclose()
             key = next((key for key in self._negotiable(body) if said.is_about(key)), None)
             if key is None or key in refused:
@@ -201,39 +193,27 @@ class OpenAIProvider:
         return [key for key in keys if key in body]
 
     async def _post(self, body: dict[str, Any], by: float) -> ClientResponse:
-        import aiohttp
-
-        posted = self._client().post(
-            self._url,
-            data=orjson.dumps(body),
-            headers={
-                **self._headers,
-                "Content-Type": "application/json",
-                "Accept": "text/event-stream",
-                "Accept-Encoding": "identity",
-            },
-            timeout=aiohttp.ClientTimeout(sock_connect=self._options.connect_timeout),
-            allow_redirects=False,
-        )
-        return await self._in_time(posted, by, "first_token_timeout")
-
-    async def _in_time(self, awaited: Awaitable[T], by: float, option: str) -> T:
-        """What is awaited, if it comes by then; `option` is the time-out that sets the limit."""
         timer = asyncio.timeout_at(by)
         try:
             async with timer:
-                return await awaited
+                return await self._http.post("/chat/completions", body, accept="text/event-stream")
         except TimeoutError:
             if not timer.expired():
                 raise
+        raise self._too_late("first_token_timeout")
+
+    def _too_late(self, option: str) -> ProviderError:
+        """The error of a time-out; `option` is how it is called in the configuration."""
         seconds = getattr(self._options, option)
         what = "nothing came" if option == "first_token_timeout" else "the answer stalled"
-        raise ProviderUnavailable(
+        return ProviderUnavailable(
             f"provider {self.id!r}: {what} for {seconds:g} s: ask again, or raise {option}"
         )
 
     async def _read_last(self, content: StreamReader) -> None:
         """Read what follows the last event, normally nothing, so that the connection is kept."""
+        if content.at_eof():
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_BYTES_WITHIN):
                 while not content.at_eof():
@@ -242,49 +222,22 @@ class OpenAIProvider:
     # --- lists ---------------------------------------------------------------------------------
 
     async def models(self) -> tuple[str, ...]:
-        async with self._guarded():
-            async with (
-                asyncio.timeout(LIST_WITHIN),
-                self._client().get(
-                    f"{self._options.base_url}/models",
-                    headers=self._headers,
-                    allow_redirects=False,
-                ) as response,
-            ):
-                body = await response.content.read(LONGEST_LIST)
+        async with (
+            self._http.guarded(),
+            asyncio.timeout(LIST_WITHIN),
+            await self._http.get("/models") as response,
+        ):
             if response.status != 200:
-                said = refusal(response.status, body, response.headers, self._secrets)
-                raise to_error(said, self.id, "")
-            try:
-                return tuple(str(model["id"]) for model in orjson.loads(body)["data"])
-            except (ValueError, KeyError, TypeError):
-                raise BadResponse(
-                    f"provider {self.id!r} does not list its models as OpenAI does"
-                ) from None
+                raise to_error(await self._http.refusal(response), self.id, "")
+            body = await read(response.content, LONGEST_LIST)
+        try:
+            return tuple(str(model["id"]) for model in orjson.loads(body)["data"])
+        except (ValueError, KeyError, TypeError):
+            raise BadResponse(
+                f"provider {self.id!r} does not list its models as OpenAI does"
+            ) from None
 
     # --- errors --------------------------------------------------------------------------------
-
-    def _client(self) -> ClientSession:
-        if self._session is None:
-            import aiohttp
-
-            self._session = aiohttp.ClientSession(
-                # How many calls there are at once is the actor's decision.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
-                trust_env=True,
-            )
-        return self._session
-
-    async def _said(self, response: ClientResponse) -> Refusal:
-        """What stands in a response that is no stream."""
-        body = b""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ERROR_WITHIN):
-                while len(body) < LONGEST_ERROR and (chunk := await response.content.readany()):
-                    body += chunk
-        return refusal(response.status, body[:LONGEST_ERROR], response.headers, self._secrets)
 
     def _error(self, response: ClientResponse, said: Refusal, model: str) -> ProviderError:
         if response.status != 200:
@@ -298,29 +251,7 @@ class OpenAIProvider:
         """The error that stands within a stream."""
         code = error.get("code") if isinstance(error, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else _status_of(error)
-        return to_error(refusal_of(error, status, {}, self._secrets), self.id, model)
-
-    @contextlib.asynccontextmanager
-    async def _guarded(self) -> AsyncIterator[None]:
-        """Only errors of ours come out, and none holds a secret."""
-        import aiohttp
-
-        where = urlsplit(self._options.base_url).netloc
-        try:
-            yield
-        except ProviderError:
-            raise
-        except aiohttp.ClientPayloadError:
-            raise BadResponse(
-                f"provider {self.id!r} broke the connection before the answer was complete:"
-                " ask again"
-            ) from None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            why = self._secrets.hidden(str(error)) or type(error).__name__
-            raise ProviderUnavailable(
-                f"provider {self.id!r} cannot be reached at {where}: start it or check base_url"
-                f" ({why})"
-            ) from None
+        return to_error(refusal_of(error, status, {}, self._http.secrets), self.id, model)
 
 
 def _status_of(error: Any) -> int:

@@ -30,7 +30,7 @@ from actors.providers.port import (
     Tool,
 )
 from actors.providers.rehearsal_schema import Composer
-from events.errors import BadResponse, ModelNotFound, ProviderUnavailable
+from events.errors import BadResponse, ConfigError, ModelNotFound, ProviderUnavailable
 from events.values import Cost, ToolCall, Usage
 
 
@@ -133,6 +133,11 @@ class RehearsalProvider:
         return tuple(TEMPERS)
 
     def capabilities(self, model: str) -> Capabilities:
+        if model not in TEMPERS:
+            raise ConfigError(
+                f"provider {self.id!r} rehearses no model {model[:100]!r}:"
+                f" use one of {', '.join(TEMPERS)}"
+            )
         return Capabilities(structured_output=True, tools=True)
 
     def cost(self, model: str, usage: Usage) -> Cost | None:

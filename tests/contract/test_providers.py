@@ -332,9 +332,16 @@ async def test_connections_are_kept_and_shared() -> None:
         server.reply(*whole("Hello"))
         for _ in range(3):
             await listen(provider, ASKED)
-        session = provider._session  # type: ignore[attr-defined]
-        assert len(session.connector._conns) == 1
-        assert sum(map(len, session.connector._conns.values())) == 1
+        assert server.connections == 1
+
+
+async def test_a_kept_connection_that_the_server_has_closed_is_no_failure() -> None:
+    async with scripted() as (server, provider):
+        server.reply(*whole("Hello"))
+        for _ in range(5):
+            assert (await listen(provider, ASKED)).text == "Hello"
+            server.close_idle()
+        assert len(server.requests) == 5
 
 
 # --- what is sent --------------------------------------------------------------------------------
@@ -405,6 +412,15 @@ async def test_the_request_says_all_that_was_given() -> None:
             }
         ],
     }
+
+
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with chat_server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.base_url.removesuffix("/v1"))
+        proxy.reply(*whole("Hello"))
+        async with made("openai", base_url="http://models.example/v1") as provider:
+            assert (await listen(provider, ASKED)).text == "Hello"
+        assert proxy.requests[0].headers["Host"] == "models.example"
 
 
 async def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,13 +53,26 @@ class ChatServer:
         self.requests: list[Request] = []
         self.models = ["a-model"]
         self.gone = asyncio.Event()
+        self._transports: dict[asyncio.BaseTransport, None] = {}
         self.base_url = ""
 
     def reply(self, *steps: Step, **how: Any) -> None:
         """Do this next."""
         self.replies.append(Reply(steps, **how))
 
+    @property
+    def connections(self) -> int:
+        """How many connections clients have opened so far."""
+        return len(self._transports)
+
+    def close_idle(self) -> None:
+        """Close every connection without a word, as servers do with idle ones."""
+        for transport in self._transports:
+            transport.close()
+
     async def _completions(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        self._transports[request.transport] = None
         self.requests.append(Request(json.loads(await request.read()), dict(request.headers)))
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         try:

@@ -132,7 +132,7 @@ def test_names_are_filled_in_only_when_a_provider_is_made() -> None:
         create(spec, {"KEY": SECRET})
     provider = create(spec, {"KEY": SECRET, "OTHER": "o"})
     assert isinstance(provider, OpenAIProvider)
-    assert provider._headers == {"X": "a o b", "Authorization": f"Bearer {SECRET}"}
+    assert provider._http._headers == {"X": "a o b", "Authorization": f"Bearer {SECRET}"}
     assert SECRET not in repr(spec) + repr(provider) + spec.model_dump_json()
 
 

@@ -1,0 +1,136 @@
+"""HTTP as providers use it: one pool of connections, and errors of ours alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import orjson
+
+from actors.providers.http_errors import Refusal, Secrets, refusal
+from events.errors import BadResponse, ConfigError, ProviderError, ProviderUnavailable
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession, StreamReader
+
+KEPT: Final = 30.0  # seconds that an idle connection is kept
+ERROR_WITHIN: Final = 5.0  # seconds for the body of a refusal
+LONGEST_ERROR: Final = 64 * 1024  # bytes of a refusal that are read
+
+
+class HttpClient:
+    """The connections of one provider. `headers` go with every request.
+
+    Redirects are not followed: a key is for the address that was configured.
+    """
+
+    def __init__(
+        self, provider: str, base_url: str, headers: Mapping[str, str], *, connect_timeout: float
+    ) -> None:
+        if any(not f"{name}{value}".isprintable() for name, value in headers.items()):
+            raise ConfigError(f"provider {provider!r}: api_key or a header holds a line break")
+        self._provider = provider
+        self._base_url = base_url
+        self._headers = dict(headers)
+        self._connect_timeout = connect_timeout
+        self._kept: ClientSession | None = None
+        self._fresh: ClientSession | None = None
+        self.secrets = Secrets(
+            part for value in headers.values() for part in (value, value.removeprefix("Bearer "))
+        )
+
+    async def post(self, path: str, body: Any, *, accept: str) -> ClientResponse:
+        """The response to `body` as JSON, as soon as its headers are there."""
+        import aiohttp
+
+        data = orjson.dumps(body)
+        headers = {"Content-Type": "application/json", "Accept": accept}
+        try:
+            return await self._session().post(
+                self._base_url + path, data=data, headers=headers, allow_redirects=False
+            )
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # The server may have closed a kept connection just when it was used again.
+            return await self._session(fresh=True).post(
+                self._base_url + path, data=data, headers=headers, allow_redirects=False
+            )
+
+    async def get(self, path: str) -> ClientResponse:
+        """The response, as soon as its headers are there."""
+        return await self._session().get(self._base_url + path, allow_redirects=False)
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        for session in (self._kept, self._fresh):
+            if session is not None:
+                await session.close()
+        self._kept = self._fresh = None
+
+    async def refusal(self, response: ClientResponse) -> Refusal:
+        """What stands in a response that is no answer."""
+        body = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ERROR_WITHIN):
+                body = await read(response.content, LONGEST_ERROR)
+        return refusal(response.status, body, response.headers, self.secrets)
+
+    @contextlib.asynccontextmanager
+    async def guarded(self) -> AsyncIterator[None]:
+        """Within this only errors of ours come out, and none of them holds a secret."""
+        import aiohttp
+
+        who = f"provider {self._provider!r}"
+        try:
+            yield
+        except ProviderError:
+            raise
+        except aiohttp.ClientPayloadError:
+            raise BadResponse(
+                f"{who} broke the connection before the answer was complete: ask again"
+            ) from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            why = self.secrets.hidden(str(error)) or type(error).__name__
+            raise ProviderUnavailable(
+                f"{who} cannot be reached at {urlsplit(self._base_url).netloc}:"
+                f" start it or check base_url ({why})"
+            ) from None
+
+    def _session(self, *, fresh: bool = False) -> ClientSession:
+        """The session that keeps connections, or the one that never does."""
+        if fresh:
+            if self._fresh is None:
+                self._fresh = self._opened(force_close=True)
+            return self._fresh
+        if self._kept is None:
+            self._kept = self._opened(keepalive_timeout=KEPT)
+        return self._kept
+
+    def _opened(self, **connector: Any) -> ClientSession:
+        import aiohttp
+
+        # aiohttp's `trust_env` would look for the proxy anew, in a thread, for each request.
+        address = urlsplit(self._base_url)
+        direct = proxy_bypass(address.netloc)
+        return aiohttp.ClientSession(
+            # How many calls there are at once is the actor's decision.
+            connector=aiohttp.TCPConnector(limit=0, **connector),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity", **self._headers},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            proxy=None if direct else getproxies().get(address.scheme),
+        )
+
+
+async def read(content: StreamReader, most: int) -> bytes:
+    """The whole body, or its first `most` bytes."""
+    parts, size = [], 0
+    while size < most and (part := await content.readany()):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)[:most]
