@@ -1,0 +1,57 @@
+"""The examples that the README shows do what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+from tests.rooms import LocalRoom
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def output(*command: str) -> str:
+    """What a command prints; it has to succeed."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def test_the_python_example(shared: LocalRoom) -> None:
+    said = await output(sys.executable, "examples/first_session.py", shared.url)
+    assert "ada (architect): " in said
+    assert "ben (reviewer): " in said
+    assert "replayed 7 events, identical: True" in said
+
+
+async def test_the_curl_example(shared: LocalRoom) -> None:
+    turn, replay = [
+        json.loads(line)
+        for line in (await output("sh", "examples/first_session.sh", shared.url)).splitlines()
+    ]
+    assert turn["status"] == "completed"
+    assert turn["answer"] in [answer["text"] for answer in turn["answers"]]
+    assert {answer["participant"] for answer in turn["answers"]} == {"ada", "ben", "cyd"}
+    assert replay["identical"] is True
+
+
+def test_the_readme_shows_what_the_examples_do() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for language, example in (("python", "first_session.py"), ("sh", "first_session.sh")):
+        source = (ROOT / "examples" / example).read_text()
+        section = readme.split(f"(examples/{example})", 1)[1]
+        shown = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+        assert shown, f"no {language} block after {example}"
+        block = shown[1].strip()
+        assert block in source or textwrap.indent(block, "    ") in source
