@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import traceback
 from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -115,9 +116,10 @@ class Attempt:
         except ControlRoomError:
             raise
         except Exception as error:
-            # The text of the error may hold anything, a key too.
+            # The text of the error may hold anything, a key too; where it came from does not.
             what = type(error).__name__
-            _log.error("the provider of %s raised %s", self.ask.provider, what)
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("provider %r raised %s:\n%s", self.ask.provider, what, where)
             raise BadResponse(
                 f"provider {self.ask.provider!r} failed in a way that it should not ({what}):"
                 " this is a fault in its code",

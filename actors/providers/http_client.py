@@ -17,6 +17,7 @@ from events.errors import BadResponse, ConfigError, ProviderError, ProviderUnava
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession, StreamReader
 
+AGENT: Final = "control-room"
 KEPT: Final = 30.0  # seconds that an idle connection is kept
 ERROR_WITHIN: Final = 5.0  # seconds for the body of a refusal
 LONGEST_ERROR: Final = 64 * 1024  # bytes of a refusal that are read
@@ -121,7 +122,7 @@ class HttpClient:
             # How many calls there are at once is the actor's decision.
             connector=aiohttp.TCPConnector(limit=0, **connector),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity", **self._headers},
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity", **self._headers},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             proxy=None if direct else getproxies().get(address.scheme),
         )

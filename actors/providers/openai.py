@@ -231,7 +231,8 @@ class OpenAIProvider:
                 raise to_error(await self._http.refusal(response), self.id, "")
             body = await read(response.content, LONGEST_LIST)
         try:
-            return tuple(str(model["id"]) for model in orjson.loads(body)["data"])
+            listed = [model["id"] for model in orjson.loads(body)["data"]]
+            return tuple(name for name in listed if isinstance(name, str))
         except (ValueError, KeyError, TypeError):
             raise BadResponse(
                 f"provider {self.id!r} does not list its models as OpenAI does"

@@ -481,6 +481,15 @@ async def test_the_limit_of_tokens_goes_by_the_name_that_the_server_knows() -> N
         ]
 
 
+async def test_an_old_server_is_asked_without_what_it_does_not_know() -> None:
+    async with scripted() as (server, provider):
+        server.reply(error("extra fields not permitted", param="stream_options"), status=422)
+        server.reply(chunk("Hi", finish="stop"), DONE)
+        answered = await listen(provider, ASKED)
+        assert (answered.text, answered.end.usage) == ("Hi", None)
+        assert ["stream_options" in request.body for request in server.requests] == [True, False]
+
+
 async def test_what_is_refused_again_is_an_error_and_not_remembered() -> None:
     asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
     async with scripted() as (server, provider):
