@@ -69,7 +69,7 @@ class TurnColumns:
         panels = [self._panel(seat, each, height) for seat, each in zip(seats, widths, strict=True)]
         yield from _rows(panels, across)
         yield from below
-        yield outcome(progress) if progress.ended else _status(progress, self.now)
+        yield _status(progress, self.now)
 
     def _panel(self, seat: Seat, width: int, height: int) -> Panel:
         calls = self.progress.calls_of(seat.id)
@@ -86,10 +86,15 @@ class TurnColumns:
 
 
 class TurnResult:
-    """The whole turn after its end: everything that was said in it, nothing cut."""
+    """The turn after its end, with everyone who was asked in it.
 
-    def __init__(self, progress: TurnProgress) -> None:
+    Everything that was said is there in full, or, with `tallest`, the last lines of it in panels of
+    at most so many lines.
+    """
+
+    def __init__(self, progress: TurnProgress, tallest: int | None = None) -> None:
         self.progress = progress
+        self._tallest = tallest
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         progress, width = self.progress, options.max_width
@@ -118,7 +123,10 @@ class TurnResult:
     def _panel(self, seat: Seat, width: int) -> Panel:
         calls = self.progress.calls_of(seat.id)
         said, private = _said(calls)
-        lines = list(wrapped(safe(said).strip(), width - _FRAME_WIDTH)) if said.strip() else []
+        if self._tallest is None:
+            lines = list(wrapped(safe(said).strip(), width - _FRAME_WIDTH)) if said.strip() else []
+        else:
+            lines = tail(said, width - _FRAME_WIDTH, self._tallest - _FRAME_HEIGHT)
         body = Text("\n".join(lines), style="dim" if private else "", no_wrap=True)
         height = _FRAME_HEIGHT + len(lines)
         return _framed(self.progress, seat, body, 0.0, (width, height))
@@ -150,7 +158,7 @@ def _framed(
     if chosen:
         title = Text("★ ", style="bold yellow") + title
     content = Text(no_wrap=True, overflow="ellipsis")
-    content.append_text(state_line(call, now))
+    content.append_text(state_line(call, now, size[0] - _FRAME_WIDTH))
     content.append("\n")
     content.append_text(body)
     return Panel(
@@ -166,12 +174,20 @@ def _framed(
 
 
 def _current(calls: Sequence[Call]) -> Call | None:
-    running = [call for call in calls if call.running]
-    return running[-1] if running else calls[-1] if calls else None
+    """The call that a participant is at, or else the last one whose text is shown."""
+    chosen = (
+        [call for call in calls if call.running]
+        or [call for call in calls if call.public]
+        or list(calls)
+    )
+    return chosen[-1] if chosen else None
 
 
-def state_line(call: Call | None, now: float) -> Text:
-    """What a participant is doing, in a few words: at `now` on the clock of the progress."""
+def state_line(call: Call | None, now: float, width: int = 80) -> Text:
+    """What a participant is doing, in a few words: at `now` on the clock of the progress.
+
+    What does not fit on `width` cells is left out where it matters least.
+    """
     if call is None:
         return Text("not asked", style="dim")
     style = _STYLES[call.state]
@@ -188,18 +204,20 @@ def state_line(call: Call | None, now: float) -> Text:
         case "cancelled":
             return Text("– cancelled", style=style)
         case _:
-            return Text(_done(call), style=style)
+            return Text(_done(call, width), style=style)
 
 
-def _done(call: Call) -> str:
-    parts = [_DID[call.purpose]] if call.purpose in _DID else []
+def _done(call: Call, width: int) -> str:
+    parts = []
     if call.tokens is not None:
         parts.append(f"{'~' if call.estimated else ''}{call.tokens} tokens")
     if call.seconds is not None:
         parts.append(f"{call.seconds:.1f} s")
-    if call.finish_reason == "length":
-        parts.append("cut short")
-    return f"✓ {' · '.join(parts) or 'done'}"
+    did = _DID.get(call.purpose)
+    more = [did] if did else []
+    more += ["cut short"] if call.finish_reason == "length" else []
+    line = f"✓ {' · '.join([*more, *parts]) or 'done'}"
+    return line if len(line) <= width or not parts else f"✓ {' · '.join(parts)}"
 
 
 def _widths(width: int, across: int, count: int) -> list[int]:

@@ -24,6 +24,8 @@ from api.watching import watch
 
 MAX_TOKENS = 240
 """Of one answer: about six seconds at the pace of a rehearsal."""
+OTHER_COLUMNS = 42
+"""Cells of the replay's table besides the head."""
 PAUSE = 1.5
 """Seconds between two scenes, so that a person can look at the one before."""
 
@@ -48,7 +50,7 @@ SCENES = (
     Scene(
         "broadcast",
         "Everyone answers at once, and nobody waits for anybody.",
-        ("Should a small team begin with one service or with five?",),
+        ("Is it time to replace the search engine?",),
     ),
     Scene(
         "coordinator",
@@ -59,7 +61,11 @@ SCENES = (
     Scene(
         "round_robin",
         "One speaks a message, and the next message is the next one's.",
-        ("What makes a test worth its time?", "And what makes it worth keeping?"),
+        (
+            "What is the weak point of the backup plan?",
+            "And what does the plan cost us?",
+            "How long will the plan hold?",
+        ),
         frozenset({"plan"}),
     ),
     Scene(
@@ -195,7 +201,9 @@ async def _show_replays(client: RoomClient, console: Console, held: Sequence[_He
         found = await client.replay(each.session)
         every &= found["identical"]
         said = "identical" if found["identical"] else _diverged(found.get("divergence"))
-        _row(table, each.scene.name, str(found["events"]), said, found["head"])
+        shown = found["head"][: max(16, console.width - OTHER_COLUMNS)]
+        head = shown if shown == found["head"] else f"{shown}…"
+        _row(table, each.scene.name, str(found["events"]), said, head)
     console.print(table)
     if every:
         _say(console, "All of it replays bit for bit.", "green")

@@ -72,8 +72,8 @@ def tail(text: str, width: int, height: int) -> list[str]:
     if len(lines) <= height and not cut:
         return lines
     lines = lines[-height:]
-    first = lines[0]
-    while first and cell_len(first) > width - 2:
-        first = first[:-1]
-    lines[0] = f"… {first}" if width > 2 else "…"
+    first = f"… {lines[0]}"
+    while cell_len(first) > width and " " in first[2:]:
+        first = f"… {first[2:].partition(' ')[2]}"
+    lines[0] = first.rstrip() if cell_len(first) <= width else "…"
     return lines

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.segment import ControlType, Segment
 
 from api.client import Delta, Event, RoomClient
-from api.columns import TurnColumns, TurnResult, fits
+from api.columns import TALLEST, TurnColumns, TurnResult, fits
 from api.labelled_lines import LabelledLines
 from api.progress import TurnProgress
 
@@ -111,7 +111,7 @@ async def _live(
 
     with live:
         await _draw_on(changed, reader, draw)
-    console.print(TurnResult(progress) if whole else columns)
+    console.print(TurnResult(progress, None if whole else TALLEST))
 
 
 async def _lines(
