@@ -6,13 +6,16 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+import orjson
 from pydantic import Field
 
+from events.envelope import Event
 from events.types import ModelAnswered, ModelAsked, ModelDiscarded, ModelFailed
 from events.values import Usage, Value
-from projections.money import Money, plain, total
+from projections.money import Money, add, plain
 from projections.projector import Page
 
 
@@ -98,7 +101,7 @@ class _Sum:
             self.estimated += usage.estimated
         if data.cost is not None:
             self.priced += 1
-            self.cost = total((self.cost, data.cost.amount))
+            self.cost = add(self.cost, data.cost.amount)
         elif usage is not None:
             self.unpriced += 1
 
@@ -116,7 +119,11 @@ _ADD = (
 
 
 class Costs:
-    """Keeps `costs`, the sums, and `costs_steps`, who was asked by which step."""
+    """Keeps `costs`, the sums, and `costs_turns`, who was asked by the steps of each turn.
+
+    A turn's steps are lines of JSON: step, participant, provider, model. A call may be paid for
+    long after its turn, so they are kept for good.
+    """
 
     name = "costs"
     version = 1
@@ -125,48 +132,79 @@ class Costs:
         + "".join(f"{name} TEXT NOT NULL, " for name in _Key._fields)
         + "".join(f"{name} INTEGER NOT NULL, " for name in _COUNTS)
         + f"cost TEXT NOT NULL, PRIMARY KEY ({_KEYS})) WITHOUT ROWID",
-        "CREATE TABLE costs_steps (session TEXT, turn TEXT, step TEXT, participant TEXT NOT NULL, "
-        "provider TEXT NOT NULL, model TEXT NOT NULL, PRIMARY KEY (session, turn, step)) "
-        "WITHOUT ROWID",
+        "CREATE TABLE costs_turns (session TEXT, turn TEXT, steps TEXT NOT NULL, "
+        "PRIMARY KEY (session, turn)) WITHOUT ROWID",
     )
 
     def apply(self, connection: sqlite3.Connection, page: Page) -> None:
-        asked: dict[tuple[str, str | None, str | None], tuple[str, str, str]] = {}
+        steps = _Steps(connection)
         sums: dict[_Key, _Sum] = {}
         for recorded in page:
-            event = recorded.event
-            step = (event.stream, event.turn, event.step)
-            match event.data:
-                case ModelAsked() as data:
-                    asked[step] = (data.participant, data.provider, data.model)
-                case ModelAnswered() | ModelFailed() | ModelDiscarded() as data:
-                    # A call may be paid for long after its turn, so steps are kept for good.
-                    who = asked.get(step) or _who(connection, step)
-                    if who is not None:
-                        key = _Key(event.stream, event.at.date().isoformat(), *who)
-                        sums.setdefault(key, _Sum()).add(data)
-                case _:
-                    pass
-        connection.executemany(
-            "INSERT OR REPLACE INTO costs_steps VALUES (?,?,?,?,?,?)",
-            [(*step, *who) for step, who in asked.items()],
-        )
+            event, data = recorded.event, recorded.event.data
+            if isinstance(data, ModelAsked):
+                steps.add(event, data)
+            elif isinstance(data, ModelAnswered | ModelFailed | ModelDiscarded):
+                if (who := steps.find(event)) is None:
+                    continue
+                key = _Key(event.stream, event.at.date().isoformat(), *who)
+                if key not in sums:
+                    sums[key] = _Sum()
+                sums[key].add(data)
+        steps.write()
         connection.executemany(_ADD, [_values(key, sum) for key, sum in sums.items()])
 
 
-def _who(
-    connection: sqlite3.Connection, step: tuple[str, str | None, str | None]
-) -> tuple[str, str, str] | None:
-    found: tuple[str, str, str] | None = connection.execute(
-        "SELECT participant, provider, model FROM costs_steps "
-        "WHERE session = ? AND turn = ? AND step = ?",
-        step,
-    ).fetchone()
-    return found
+_Who = tuple[str, str, str]
+"""Participant, provider and model."""
+
+
+class _Steps:
+    """Who was asked by the steps of this page, and by those of earlier ones where it matters."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._asked: dict[tuple[str, str], dict[str, _Who]] = {}
+        self._earlier: dict[tuple[str, str], dict[str, _Who]] = {}
+
+    def add(self, event: Event, data: ModelAsked) -> None:
+        """Remember a step."""
+        steps = self._asked.setdefault((event.stream, event.turn or ""), {})
+        steps[event.step or ""] = (data.participant, data.provider, data.model)
+
+    def find(self, event: Event) -> _Who | None:
+        """Who was asked by the step that an outcome belongs to."""
+        turn, step = (event.stream, event.turn or ""), event.step or ""
+        who = self._asked.get(turn, {}).get(step)
+        if who is None:
+            if turn not in self._earlier:
+                self._earlier[turn] = self._stored(turn)
+            who = self._earlier[turn].get(step)
+        return who
+
+    def _stored(self, turn: tuple[str, str]) -> dict[str, _Who]:
+        found = self._connection.execute(
+            "SELECT steps FROM costs_turns WHERE session = ? AND turn = ?", turn
+        ).fetchone()
+        lines = found[0].split("\n")[:-1] if found else ()
+        return {step: (who[0], who[1], who[2]) for step, *who in map(orjson.loads, lines)}
+
+    def write(self) -> None:
+        """Store the steps of this page."""
+        self._connection.executemany(
+            "INSERT INTO costs_turns VALUES (?,?,?) "
+            "ON CONFLICT (session, turn) DO UPDATE SET steps = steps || excluded.steps",
+            [
+                (*turn, "".join(f"{orjson.dumps((key, *who)).decode()}\n" for key, who in new))
+                for turn, new in ((turn, steps.items()) for turn, steps in self._asked.items())
+            ],
+        )
+
+
+_FIELDS = attrgetter(*_COUNTS)
 
 
 def _values(key: _Key, sum: _Sum) -> tuple[str | int, ...]:
-    return (*key, *(getattr(sum, name) for name in _COUNTS), plain(sum.cost))
+    return (*key, *_FIELDS(sum), plain(sum.cost))
 
 
 # --- reading ---------------------------------------------------------------------------------

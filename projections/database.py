@@ -12,11 +12,11 @@ from urllib.parse import quote
 from events.errors import ConfigError, StoreError
 from projections import tracking
 from projections.costs import CostReport, Costs, cost_report
-from projections.entries import Transcript
+from projections.entries import Transcript, entries
 from projections.money import teach_money
 from projections.projector import Projector
 from projections.sessions import SessionPage, Sessions, SessionSummary, list_sessions, one_session
-from projections.transcript import Transcripts, entries
+from projections.transcript import Transcripts
 
 SESSIONS, TRANSCRIPTS, COSTS = Sessions(), Transcripts(), Costs()
 PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS)

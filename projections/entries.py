@@ -1,12 +1,15 @@
-"""What a transcript consists of."""
+"""What a transcript consists of, and how it is read."""
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+import orjson
+from pydantic import Field, TypeAdapter
 
+from events.errors import ConfigError
 from events.types import Decision
 from events.values import Blob, Cost, Text, Usage, Value
 from projections.answers import DecisionType, TurnProblem
@@ -96,3 +99,35 @@ class Transcript(Value):
     position: int
     entries: tuple[AnyEntry, ...]
     next: int | None
+
+
+_ENTRIES: TypeAdapter[tuple[AnyEntry, ...]] = TypeAdapter(tuple[AnyEntry, ...])
+
+
+def entries(
+    connection: sqlite3.Connection, session: str, after: int, limit: int
+) -> tuple[tuple[AnyEntry, ...], int | None]:
+    """Entries behind the one at position `after`, and what to give as `after` for the next."""
+    found = connection.execute(
+        "SELECT position, superseded_by, body FROM transcript WHERE session = ? AND place > ? "
+        "ORDER BY place LIMIT ?",
+        (session, _place(connection, session, after), limit + 1),
+    ).fetchall()
+    trees = []
+    for _, superseded_by, body in found[:limit]:
+        tree = orjson.loads(body)
+        if superseded_by is not None:
+            tree["superseded_by"] = superseded_by
+        trees.append(tree)
+    more = found[limit - 1][0] if len(found) > limit else None
+    return _ENTRIES.validate_python(trees), more
+
+
+def _place(connection: sqlite3.Connection, session: str, after: int) -> bytes:
+    if after < 0:
+        raise ConfigError(f"'after' is a position, not {after}: use 'next' of a page, or 0")
+    after = min(after, 2**63 - 1)
+    found = connection.execute(
+        "SELECT place FROM transcript WHERE session = ? AND position = ?", (session, after)
+    ).fetchone()
+    return bytes(found[0]) if found else after.to_bytes(8)

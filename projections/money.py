@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from decimal import Context, Decimal
+from functools import reduce
 from typing import Annotated
 
 from pydantic import PlainSerializer
@@ -21,12 +22,13 @@ Money = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="js
 _EXACT = Context(prec=1000)
 
 
-def total(amounts: Iterable[Decimal | str]) -> Decimal:
-    """The exact sum."""
-    result = Decimal(0)
-    for amount in amounts:
-        result = _EXACT.add(result, Decimal(amount))
-    return result
+add = _EXACT.add
+"""The exact sum of two amounts."""
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum of all amounts."""
+    return reduce(add, amounts, Decimal(0))
 
 
 class _Total:
@@ -36,7 +38,7 @@ class _Total:
         self._sum = Decimal(0)
 
     def step(self, amount: str) -> None:
-        self._sum = _EXACT.add(self._sum, Decimal(amount))
+        self._sum = add(self._sum, Decimal(amount))
 
     def finalize(self) -> str:
         return plain(self._sum)
@@ -45,6 +47,6 @@ class _Total:
 def teach_money(connection: sqlite3.Connection) -> None:
     """Have `money_sum(a, b)` and the aggregate `money_total(amount)` in SQL: exact, as text."""
     connection.create_function(
-        "money_sum", 2, lambda a, b: plain(total((a, b))), deterministic=True
+        "money_sum", 2, lambda a, b: plain(add(Decimal(a), Decimal(b))), deterministic=True
     )
     connection.create_aggregate("money_total", 1, _Total)  # type: ignore[arg-type]

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import orjson
 from pydantic import Field
 
 from events.config import Pattern, SessionConfig
-from events.envelope import Event, Recorded, open_after
+from events.envelope import Event, Recorded
 from events.errors import ConfigError
 from events.types import (
     ModelAnswered,
     ModelDiscarded,
     ModelFailed,
+    Payload,
     SessionClosed,
     SessionCreated,
     SessionPaused,
     SessionReconfigured,
     SessionResumed,
     TurnCancelled,
+    TurnCompleted,
+    TurnFailed,
     TurnQueued,
     TurnStarted,
 )
 from events.values import Message, Value
-from projections.money import Money, plain, total
+from projections.money import Money, add, plain
 from projections.projector import Page
 
 PREVIEW = 200
@@ -130,36 +134,38 @@ class Sessions:
     )
 
     def apply(self, connection: sqlite3.Connection, page: Page) -> None:
-        rows: dict[str, _Row | None] = {}
+        streams = {recorded.event.stream for recorded in page}
+        rows = {row.id: row for row in _find(connection, streams)}
         last: dict[str, Event] = {}
         for recorded in page:
             event = recorded.event
-            id = event.stream
+            id, data = event.stream, event.data
             if id not in rows:
-                rows[id] = _find(connection, id)
+                if not isinstance(data, SessionCreated):
+                    continue
+                rows[id] = _created(recorded, data.config)
+                _tag(connection, recorded.sequence, data.config.tags)
             row = rows[id]
-            match event.data:
-                case SessionCreated(config=config) if row is None:
-                    rows[id] = row = _created(recorded, config)
-                    _tag(connection, row.created, config.tags)
-                case SessionReconfigured(config=config) if row is not None:
-                    _untag(connection, row)
-                    _configure(row, config)
-                    _tag(connection, row.created, config.tags)
-                case _:
-                    pass
-            if row is not None:
-                last[id] = event
-                _fold(row, event)
+            if isinstance(data, SessionReconfigured):
+                _untag(connection, row)
+                _configure(row, data.config)
+                _tag(connection, row.created, data.config.tags)
+            if (fold := _FOLDS.get(type(data))) is not None:
+                fold(row, event, data)
+            last[id] = event
         for id, event in last.items():
-            if (row := rows[id]) is not None:
-                row.position, row.updated_at = event.position, event.at.isoformat()
-        connection.executemany(_UPSERT, [_VALUES(row) for row in rows.values() if row])
+            row = rows[id]
+            row.position, row.updated_at = event.position, event.at.isoformat()
+        connection.executemany(_UPSERT, map(_VALUES, rows.values()))
 
 
-def _find(connection: sqlite3.Connection, id: str) -> _Row | None:
-    found = connection.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
-    return None if found is None else _Row(*found)
+def _find(connection: sqlite3.Connection, ids: Iterable[str]) -> Iterator[_Row]:
+    """Those of the sessions that there are."""
+    found = connection.execute(
+        f"{_SELECT} WHERE id IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(list(ids)).decode(),),
+    )
+    return (_Row(*row) for row in found)
 
 
 def _created(recorded: Recorded, config: SessionConfig) -> _Row:
@@ -217,32 +223,59 @@ def _untag(connection: sqlite3.Connection, row: _Row) -> None:
     )
 
 
-def _fold(row: _Row, event: Event) -> None:
-    match event.data:
-        case ModelAnswered(cost=cost) | ModelFailed(cost=cost) | ModelDiscarded(cost=cost):
-            if cost is not None:
-                row.cost = plain(total((row.cost, cost.amount)))
-        case SessionPaused():
-            row.status = "paused"
-        case SessionResumed():
-            row.status = "active"
-        case SessionClosed():
-            row.status = "closed"
-        case TurnQueued(message=message):
-            row.turns += 1
-            row.queued += 1
-            row.preview = _preview(message)
-        case TurnStarted(message=None, retry=None):
-            row.queued = max(0, row.queued - 1)
-        case TurnStarted(message=message):
-            row.turns += 1
-            if message is not None:
-                row.preview = _preview(message)
-        case TurnCancelled() if event.turn != row.open_turn:
-            row.queued = max(0, row.queued - 1)
-        case _:
-            pass
-    row.open_turn = open_after(row.open_turn, event.type, event.turn)
+def _paid(row: _Row, event: Event, data: ModelAnswered | ModelFailed | ModelDiscarded) -> None:
+    if data.cost is not None:
+        row.cost = plain(add(Decimal(row.cost), data.cost.amount))
+
+
+def _paused(row: _Row, event: Event, data: SessionPaused) -> None:
+    row.status = "paused"
+
+
+def _resumed(row: _Row, event: Event, data: SessionResumed) -> None:
+    row.status = "active"
+
+
+def _closed(row: _Row, event: Event, data: SessionClosed) -> None:
+    row.status = "closed"
+
+
+def _queued(row: _Row, event: Event, data: TurnQueued) -> None:
+    row.turns += 1
+    row.queued += 1
+    row.preview = _preview(data.message)
+
+
+def _started(row: _Row, event: Event, data: TurnStarted) -> None:
+    row.open_turn = event.turn
+    if data.message is None and data.retry is None:
+        row.queued = max(0, row.queued - 1)
+        return
+    row.turns += 1
+    if data.message is not None:
+        row.preview = _preview(data.message)
+
+
+def _ended(row: _Row, event: Event, data: TurnCompleted | TurnFailed | TurnCancelled) -> None:
+    if event.turn == row.open_turn:
+        row.open_turn = None
+    elif isinstance(data, TurnCancelled):
+        row.queued = max(0, row.queued - 1)
+
+
+_FOLDS: dict[type[Payload], Callable[[_Row, Event, Any], None]] = {
+    ModelAnswered: _paid,
+    ModelFailed: _paid,
+    ModelDiscarded: _paid,
+    SessionPaused: _paused,
+    SessionResumed: _resumed,
+    SessionClosed: _closed,
+    TurnQueued: _queued,
+    TurnStarted: _started,
+    TurnCompleted: _ended,
+    TurnFailed: _ended,
+    TurnCancelled: _ended,
+}
 
 
 def _preview(message: Message) -> str | None:
@@ -255,7 +288,7 @@ def _preview(message: Message) -> str | None:
 
 def one_session(connection: sqlite3.Connection, id: str) -> SessionSummary | None:
     """The session of that id, or None."""
-    row = _find(connection, id)
+    row = next(_find(connection, [id]), None)
     return None if row is None else _summary(row)
 
 

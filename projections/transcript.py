@@ -8,23 +8,23 @@ what the participants are shown.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import TypeAdapter
 
-from events.config import SessionConfig
 from events.envelope import Event, Recorded
-from events.errors import ConfigError
 from events.types import (
     ModelAnswered,
     ModelAsked,
-    ModelCancelled,
     ModelFailed,
+    Payload,
     RouteDecided,
     SessionCreated,
     SessionReconfigured,
     TurnCancelled,
+    TurnCompleted,
     TurnFailed,
     TurnQueued,
     TurnStarted,
@@ -32,16 +32,9 @@ from events.types import (
     VotesTallied,
 )
 from events.values import Message, Value
-from projections.entries import AnyEntry
 from projections.projector import Page
 
-_ENTRIES: TypeAdapter[tuple[AnyEntry, ...]] = TypeAdapter(tuple[AnyEntry, ...])
-
 _INSERT = "INSERT INTO transcript VALUES (?,?,?,?,?,?,?,?,?,NULL)"
-_INSERT_STEP = "INSERT OR REPLACE INTO transcript_steps VALUES (?,?,?,?,?,?,?,?,?,?)"
-
-Key = tuple[str, str, str]
-"""Session, turn and step."""
 
 
 class Transcripts:
@@ -66,22 +59,19 @@ class Transcripts:
         "PRIMARY KEY (session, turn)) WITHOUT ROWID",
         "CREATE TABLE transcript_retries (session TEXT, turn TEXT, origin TEXT NOT NULL, "
         "PRIMARY KEY (session, turn)) WITHOUT ROWID",
-        "CREATE TABLE transcript_steps (session TEXT, turn TEXT, step TEXT, "
-        "participant TEXT NOT NULL, role TEXT, label TEXT NOT NULL, provider TEXT NOT NULL, "
-        "model TEXT NOT NULL, purpose TEXT NOT NULL, public INTEGER NOT NULL, "
-        "PRIMARY KEY (session, turn, step)) WITHOUT ROWID",
+        # Open turns, and who was asked in them: lines of JSON, see `_Step`.
+        "CREATE TABLE transcript_turns (session TEXT, turn TEXT, origin TEXT NOT NULL, "
+        "steps TEXT NOT NULL, PRIMARY KEY (session, turn)) WITHOUT ROWID",
     )
 
     def apply(self, connection: sqlite3.Connection, page: Page) -> None:
-        writing = _Writing(connection)
-        for recorded in page:
-            writing.take(recorded)
-        writing.finish()
+        _Writing(connection, page).write()
 
 
 class _Step(NamedTuple):
-    """Who was asked by a step that has no outcome yet."""
+    """Who was asked by a step."""
 
+    key: str
     participant: str
     role: str | None
     label: str
@@ -89,6 +79,16 @@ class _Step(NamedTuple):
     model: str
     purpose: str
     public: bool
+
+
+@dataclass(slots=True)
+class _Turn:
+    """An open turn; `origin` is the one that a chain of retries goes back to."""
+
+    origin: str
+    stored: bool
+    steps: dict[str, _Step] = field(default_factory=dict)
+    asked: list[_Step] = field(default_factory=list)
 
 
 class _Placed(NamedTuple):
@@ -102,51 +102,43 @@ class _Placed(NamedTuple):
     superseded_by: int | None
 
 
+Seats = dict[str, tuple[str | None, str]]
+"""Role and label by participant."""
+
+
 class _Writing:
     """One page: what is read once, and what is written together."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, page: Page) -> None:
         self._connection = connection
+        self._page = page
         self._entries: list[tuple[object, ...]] = []
-        self._steps: dict[Key, _Step] = {}
-        self._seats: dict[str, dict[str, list[str | None]]] = {}
-        self._origins: dict[tuple[str, str], str] = {}
+        self._turns: dict[tuple[str, str], _Turn] = {}
+        self._ended: dict[tuple[str, str], bool] = {}
+        """Turns that ended on this page, and whether they are stored."""
+        self._seats: dict[str, Seats] = {}
+        self._seated: set[str] = set()
+        """Sessions whose open turn has other roles than those configured last."""
 
-    def take(self, recorded: Recorded) -> None:
-        event = recorded.event
-        match event.data:
-            case ModelAsked() as data:
-                self._asked(event, data)
-            case ModelAnswered() as data:
-                self._answered(recorded, data)
-            case ModelFailed() as data:
-                self._failed(recorded, data)
-            case ModelCancelled():
-                self._step(event)
-            case TurnStarted() as data:
-                self._started(recorded, data)
-            case TurnQueued() as data:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO transcript_queue VALUES (?,?,?)",
-                    (event.stream, event.turn, orjson.dumps(_message(data.message))),
-                )
-            case RouteDecided() | VoteCast() | VotesTallied() as data:
-                body = {"kind": "decision", "type": data.type, "data": _fragment(data)}
-                self._add(recorded, body)
-            case TurnFailed(reason=reason, message=message):
-                self._ended(recorded, reason, message)
-            case TurnCancelled(reason=message):
-                self._ended(recorded, "cancelled", message)
-            case SessionCreated(config=config) | SessionReconfigured(config=config):
-                self._configured(event.stream, config)
-            case _:
-                pass
-
-    def finish(self) -> None:
-        """Write what was held back."""
+    def write(self) -> None:
+        """Write the page."""
+        self._know_seats({recorded.event.stream for recorded in self._page})
+        for recorded in self._page:
+            if (take := _TAKES.get(type(recorded.event.data))) is not None:
+                take(self, recorded, recorded.event, recorded.event.data)
         self._flush()
         self._connection.executemany(
-            _INSERT_STEP, [(*key, *step) for key, step in self._steps.items()]
+            "DELETE FROM transcript_turns WHERE session = ? AND turn = ?",
+            [key for key, stored in self._ended.items() if stored],
+        )
+        self._connection.executemany(
+            "INSERT INTO transcript_turns VALUES (?,?,?,?) "
+            "ON CONFLICT (session, turn) DO UPDATE SET steps = steps || excluded.steps",
+            [
+                (*key, turn.origin, _lines(turn.asked))
+                for key, turn in self._turns.items()
+                if turn.asked or not turn.stored
+            ],
         )
 
     def _flush(self) -> None:
@@ -155,56 +147,60 @@ class _Writing:
 
     # --- events ------------------------------------------------------------------------------
 
-    def _configured(self, session: str, config: SessionConfig) -> None:
+    def configured(
+        self, recorded: Recorded, event: Event, data: SessionCreated | SessionReconfigured
+    ) -> None:
         """Keep the roles; an open turn goes on with those that it began with."""
-        seats = orjson.dumps({model.id: (model.role, model.label) for model in config.models})
+        seats = {model.id: (model.role, model.label) for model in data.config.models}
         self._connection.execute(
             "INSERT INTO transcript_seats VALUES (?,?,NULL) ON CONFLICT (session) DO UPDATE SET "
             "seated = coalesce(seated, seats), seats = excluded.seats",
-            (session, seats),
+            (event.stream, orjson.dumps(seats)),
+        )
+        self._seated.add(event.stream)
+        self._seats.setdefault(event.stream, seats)
+
+    def queued(self, recorded: Recorded, event: Event, data: TurnQueued) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO transcript_queue VALUES (?,?,?)",
+            (event.stream, event.turn, orjson.dumps(_message(data.message))),
         )
 
-    def _started(self, recorded: Recorded, data: TurnStarted) -> None:
-        event = recorded.event
+    def started(self, recorded: Recorded, event: Event, data: TurnStarted) -> None:
         session, turn = event.stream, event.turn or ""
-        self._seats.pop(session, None)
-        self._connection.execute(
-            "UPDATE transcript_seats SET seated = NULL WHERE session = ? AND seated IS NOT NULL",
-            (session,),
-        )
-        self._origins[session, turn] = turn
-        if data.retry is not None:
-            origin = self._origin(session, data.retry.turn)
-            self._origins[session, turn] = origin
+        if session in self._seated:
+            self._seated.discard(session)
             self._connection.execute(
-                "INSERT OR REPLACE INTO transcript_retries VALUES (?,?,?)", (session, turn, origin)
+                "UPDATE transcript_seats SET seated = NULL WHERE session = ?", (session,)
+            )
+            self._know_seats({session})
+        opened = self._turns[session, turn] = _Turn(turn, stored=False)
+        if data.retry is not None:
+            opened.origin = self._origin(session, data.retry.turn)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO transcript_retries VALUES (?,?,?)",
+                (session, turn, opened.origin),
             )
             return
-        body = _message(data.message) if data.message else self._queued(session, turn)
+        body = _message(data.message) if data.message else self._dequeued(session, turn)
         if body is not None:
             self._add(recorded, body, speaks=True)
 
-    def _queued(self, session: str, turn: str) -> dict[str, Any] | None:
-        """Take the message of a queued turn."""
-        found = self._connection.execute(
-            "DELETE FROM transcript_queue WHERE session = ? AND turn = ? RETURNING message",
-            (session, turn),
-        ).fetchall()
-        body: dict[str, Any] | None = orjson.loads(found[0][0]) if found else None
-        return body
-
-    def _asked(self, event: Event, data: ModelAsked) -> None:
-        role, label = self._seat(event.stream, data.participant)
-        self._steps[_key(event)] = _Step(
-            data.participant, role, label, data.provider, data.model, data.purpose, data.public
+    def asked(self, recorded: Recorded, event: Event, data: ModelAsked) -> None:
+        participant, key = data.participant, event.step or ""
+        role, label = self._seats.get(event.stream, {}).get(participant, (None, participant))
+        turn = self._turn(event)
+        turn.steps[key] = step = _Step(
+            key, participant, role, label, data.provider, data.model, data.purpose, data.public
         )
+        turn.asked.append(step)
 
-    def _answered(self, recorded: Recorded, data: ModelAnswered) -> None:
-        step = self._step(recorded.event)
+    def answered(self, recorded: Recorded, event: Event, data: ModelAnswered) -> None:
+        step = self._turn(event).steps.get(event.step or "")
         if step is None or not step.public:
             return
         body = {
-            **_spoken("answer", recorded.event, step),
+            **_spoken("answer", step),
             "text": _text(data.text),
             "reasoning": _text(data.reasoning),
             "usage": _fragment(data.usage),
@@ -216,12 +212,12 @@ class _Writing:
         }
         self._add(recorded, body, step.participant, speaks=bool(data.text))
 
-    def _failed(self, recorded: Recorded, data: ModelFailed) -> None:
-        step = self._step(recorded.event)
+    def failed(self, recorded: Recorded, event: Event, data: ModelFailed) -> None:
+        step = self._turn(event).steps.get(event.step or "")
         if step is None:
             return
         body = {
-            **_spoken("failure", recorded.event, step),
+            **_spoken("failure", step),
             "error": data.error,
             "message": data.message,
             "retryable": data.retryable,
@@ -230,11 +226,24 @@ class _Writing:
         # Only what is public can be asked for again.
         self._add(recorded, body, step.participant if step.public else None)
 
-    def _ended(self, recorded: Recorded, reason: str, message: str) -> None:
-        event = recorded.event
-        if reason == "cancelled":
-            self._queued(event.stream, event.turn or "")
-        self._add(recorded, {"kind": "end", "problem": {"reason": reason, "message": message}})
+    def decided(
+        self, recorded: Recorded, event: Event, data: RouteDecided | VoteCast | VotesTallied
+    ) -> None:
+        self._add(recorded, {"kind": "decision", "type": data.type, "data": _fragment(data)})
+
+    def ended(
+        self, recorded: Recorded, event: Event, data: TurnCompleted | TurnFailed | TurnCancelled
+    ) -> None:
+        if isinstance(data, TurnFailed):
+            problem = {"reason": data.reason, "message": data.message}
+            self._add(recorded, {"kind": "end", "problem": problem})
+        elif isinstance(data, TurnCancelled):
+            self._dequeued(event.stream, event.turn or "")
+            problem = {"reason": "cancelled", "message": data.reason}
+            self._add(recorded, {"kind": "end", "problem": problem})
+        key = (event.stream, event.turn or "")
+        turn = self._turns.pop(key, None)
+        self._ended[key] = self._ended.get(key, False) or turn is None or turn.stored
 
     # --- entries -----------------------------------------------------------------------------
 
@@ -248,7 +257,7 @@ class _Writing:
     ) -> None:
         event = recorded.event
         session, turn, position = event.stream, event.turn or "", event.position
-        origin = self._origin(session, turn)
+        origin = self._turn(event).origin
         place = position.to_bytes(8)
         if speaks and origin != turn and participant is not None:
             place = self._instead(session, origin, participant, position)
@@ -295,48 +304,83 @@ class _Writing:
 
     # --- what is known from before -----------------------------------------------------------
 
+    def _turn(self, event: Event) -> _Turn:
+        """The turn of an event, as far as it has come."""
+        key = (event.stream, event.turn or "")
+        turn = self._turns.get(key)
+        if turn is None:
+            found = None
+            if key not in self._ended:
+                found = self._connection.execute(
+                    "SELECT origin, steps FROM transcript_turns WHERE session = ? AND turn = ?", key
+                ).fetchone()
+            turn = self._turns[key] = _Turn(found[0] if found else key[1], stored=bool(found))
+            for line in found[1].split("\n")[:-1] if found else ():
+                step = _Step(*orjson.loads(line))
+                turn.steps[step.key] = step
+        return turn
+
     def _origin(self, session: str, turn: str) -> str:
         """The turn that a chain of retries goes back to."""
-        key = (session, turn)
-        if key not in self._origins:
-            found = self._connection.execute(
-                "SELECT origin FROM transcript_retries WHERE session = ? AND turn = ?", key
-            ).fetchone()
-            self._origins[key] = found[0] if found else turn
-        return self._origins[key]
-
-    def _seat(self, session: str, participant: str) -> tuple[str | None, str]:
-        """Role and label of a participant of the open turn."""
-        seats = self._seats.get(session)
-        if seats is None:
-            found = self._connection.execute(
-                "SELECT coalesce(seated, seats) FROM transcript_seats WHERE session = ?", (session,)
-            ).fetchone()
-            seats = self._seats[session] = orjson.loads(found[0]) if found else {}
-        role, label = seats.get(participant, (None, None))
-        return role, label or participant
-
-    def _step(self, event: Event) -> _Step | None:
-        """Take the step that an outcome belongs to."""
-        key = _key(event)
-        if (step := self._steps.pop(key, None)) is not None:
-            return step
         found = self._connection.execute(
-            "DELETE FROM transcript_steps WHERE session = ? AND turn = ? AND step = ? "
-            "RETURNING participant, role, label, provider, model, purpose, public",
-            key,
+            "SELECT origin FROM transcript_retries WHERE session = ? AND turn = ?", (session, turn)
+        ).fetchone()
+        return found[0] if found else turn
+
+    def _know_seats(self, sessions: set[str]) -> None:
+        """Learn the roles of these sessions' open or next turns."""
+        found = self._connection.execute(
+            "SELECT session, seats, seated FROM transcript_seats "
+            "WHERE session IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(list(sessions)).decode(),),
+        )
+        for session, seats, seated in found:
+            self._seats[session] = orjson.loads(seated or seats)
+            if seated is not None:
+                self._seated.add(session)
+
+    def _dequeued(self, session: str, turn: str) -> dict[str, Any] | None:
+        """Take the message of a queued turn."""
+        found = self._connection.execute(
+            "DELETE FROM transcript_queue WHERE session = ? AND turn = ? RETURNING message",
+            (session, turn),
         ).fetchall()
-        return _Step(*found[0]) if found else None
+        body: dict[str, Any] | None = orjson.loads(found[0][0]) if found else None
+        return body
 
 
-def _key(event: Event) -> Key:
-    return event.stream, event.turn or "", event.step or ""
+_TAKES: dict[type[Payload], Callable[[_Writing, Recorded, Event, Any], None]] = {
+    SessionCreated: _Writing.configured,
+    SessionReconfigured: _Writing.configured,
+    TurnQueued: _Writing.queued,
+    TurnStarted: _Writing.started,
+    TurnCompleted: _Writing.ended,
+    TurnFailed: _Writing.ended,
+    TurnCancelled: _Writing.ended,
+    ModelAsked: _Writing.asked,
+    ModelAnswered: _Writing.answered,
+    ModelFailed: _Writing.failed,
+    RouteDecided: _Writing.decided,
+    VoteCast: _Writing.decided,
+    VotesTallied: _Writing.decided,
+}
 
 
-def _spoken(kind: str, event: Event, step: _Step) -> dict[str, Any]:
-    who = step._asdict()
-    del who["public"]
-    return {"kind": kind, "step": event.step or "", **who}
+def _lines(steps: list[_Step]) -> str:
+    return "".join(f"{orjson.dumps(step).decode()}\n" for step in map(list, steps))
+
+
+def _spoken(kind: str, step: _Step) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "participant": step.participant,
+        "role": step.role,
+        "label": step.label,
+        "provider": step.provider,
+        "model": step.model,
+        "step": step.key,
+        "purpose": step.purpose,
+    }
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -350,35 +394,3 @@ def _fragment(value: Value) -> orjson.Fragment:
 
 def _text(text: Any) -> Any:
     return _fragment(text) if isinstance(text, Value) else text
-
-
-# --- reading ---------------------------------------------------------------------------------
-
-
-def entries(
-    connection: sqlite3.Connection, session: str, after: int, limit: int
-) -> tuple[tuple[AnyEntry, ...], int | None]:
-    """Entries behind the one at position `after`, and what to give as `after` for the next."""
-    found = connection.execute(
-        "SELECT position, superseded_by, body FROM transcript WHERE session = ? AND place > ? "
-        "ORDER BY place LIMIT ?",
-        (session, _place(connection, session, after), limit + 1),
-    ).fetchall()
-    trees = []
-    for _, superseded_by, body in found[:limit]:
-        tree = orjson.loads(body)
-        if superseded_by is not None:
-            tree["superseded_by"] = superseded_by
-        trees.append(tree)
-    more = found[limit - 1][0] if len(found) > limit else None
-    return _ENTRIES.validate_python(trees), more
-
-
-def _place(connection: sqlite3.Connection, session: str, after: int) -> bytes:
-    if after < 0:
-        raise ConfigError(f"'after' is a position, not {after}: use 'next' of a page, or 0")
-    after = min(after, 2**63 - 1)
-    found = connection.execute(
-        "SELECT place FROM transcript WHERE session = ? AND position = ?", (session, after)
-    ).fetchone()
-    return bytes(found[0]) if found else after.to_bytes(8)

@@ -156,7 +156,7 @@ async def test_an_unknown_session_has_cost_nothing(tmp_path: Path) -> None:
 def test_the_order_of_a_sum_does_not_matter_to_the_last_digit(amounts: list[Decimal]) -> None:
     forward, backward = total(amounts), total(reversed(amounts))
     assert plain(forward) == plain(backward)
-    in_two = total((total(amounts[:7]), total(amounts[7:])))
+    in_two = total([total(amounts[:7]), total(amounts[7:])])
     assert plain(in_two) == plain(forward)
 
 
