@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -34,6 +35,8 @@ class HttpClient:
     ) -> None:
         if any(not f"{name}{value}".isprintable() for name, value in headers.items()):
             raise ConfigError(f"provider {provider!r}: api_key or a header holds a line break")
+        # Providers are made in a thread; imported later, it would hold up the event loop.
+        import_module("aiohttp")
         self._provider = provider
         self._base_url = base_url
         self._headers = dict(headers)
