@@ -230,7 +230,13 @@ class Bus:
     async def _barrier(self) -> None:
         """Returns when the server has taken everything that was sent before."""
         # The client's PING overtakes what it has not written yet. When the first one is answered
-        # that is written, and only the second one comes behind it.
+        # that is written, and only the second one comes behind it. An answer to a PING for which
+        # nobody waits any more ends the client's reading, so whoever is cancelled lets it wait on.
+        flushing = asyncio.ensure_future(self._flush_twice())
+        flushing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(flushing)
+
+    async def _flush_twice(self) -> None:
         await self._client.flush()
         await self._client.flush()
 
@@ -364,6 +370,9 @@ class Bus:
         except nats_errors.Error as error:
             # It is subscribed again with the rest when the connection stands.
             _log.debug("NATS %s: %s", self.address, error)
+        except asyncio.CancelledError:
+            await subscription.unsubscribe()
+            raise
         return subscription
 
     def forget(self, subscription: Subscription) -> None:

@@ -129,6 +129,25 @@ async def test_cancelling_a_request_cancels_it(bus: Bus, subject: str) -> None:
         await asked
 
 
+async def test_cancelling_a_subscription_on_its_way_harms_no_other(bus: Bus, subject: str) -> None:
+    heard: list[bytes] = []
+    await bus.subscribe(f"{subject}.answer", lambda msg: msg.respond(msg.data))
+    for hops in range(20):
+        subscribing = asyncio.create_task(
+            bus.subscribe(subject, lambda msg: heard.append(msg.data))
+        )
+        for _ in range(hops):
+            await asyncio.wait({subscribing}, timeout=0)
+        subscribing.cancel()
+        await asyncio.wait({subscribing})
+        if not subscribing.cancelled():
+            await subscribing.result().unsubscribe()
+        assert await bus.request(f"{subject}.answer", b"%d" % hops, timeout=5) == b"%d" % hops
+    await bus.publish(subject, b"Anyone?")
+    assert await bus.request(f"{subject}.answer", b"last", timeout=5) == b"last"
+    assert heard == []
+
+
 async def test_handler_that_fails_does_not_end_its_subscription(
     bus: Bus, subject: str, caplog: pytest.LogCaptureFixture
 ) -> None:
