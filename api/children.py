@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from api.parent_death import tied
+from api.running import note
 
 _log = logging.getLogger(__name__)
 
@@ -26,16 +27,23 @@ class Child:
     """One child, kept running from `start` until `stop`.
 
     It dies with this process, however that dies, and has a session of its own, so that Ctrl-C in a
-    terminal reaches only us. Its output goes to `log`.
+    terminal reaches only us. Its output goes to the file `log`, its process id to the folder `run`.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: Path,
+        run: Path,
     ) -> None:
         self.name = name
         self._command = tied(command)
         self._environment = dict(environment)
         self._log = log
+        self._run = run
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -78,6 +86,7 @@ class Child:
                 env=self._environment,
                 start_new_session=True,
             )
+        note(self._run, self.name, self._process.pid)
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()

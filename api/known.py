@@ -16,7 +16,7 @@ _FOUND: TypeAdapter[tuple[ProviderSpec, ...]] = TypeAdapter(tuple[ProviderSpec, 
 
 def found_path(settings: Settings) -> Path:
     """The file that names the model servers found on this machine at the room's start."""
-    return settings.home / "run" / "found-providers.json"
+    return settings.run_dir / "found-providers.json"
 
 
 def write_found(settings: Settings, found: tuple[ProviderSpec, ...]) -> None:

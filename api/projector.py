@@ -7,7 +7,7 @@ import signal
 
 import uvloop
 
-from api.logs import configure_logging
+from api.process import prepare
 from api.settings import Settings, load_settings
 from api.wiring import projection_runner
 
@@ -28,5 +28,5 @@ async def project(settings: Settings) -> None:
 
 if __name__ == "__main__":
     _settings = load_settings()
-    configure_logging(_settings.log_level)
+    prepare(_settings.log_level)
     uvloop.run(project(_settings))

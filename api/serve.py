@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2
 from rich.console import Console
@@ -22,9 +23,10 @@ from actors.providers.discovery import discover
 from api.children import Child
 from api.known import write_found
 from api.lock import only_room
-from api.logs import configure_logging
 from api.nats_server import BundledNats
+from api.process import prepare
 from api.reaper import MARK, end_marked, watchdog
+from api.running import note
 from api.settings import Settings
 from events.errors import ConfigError, ControlRoomError
 
@@ -42,7 +44,7 @@ def serve(settings: Settings, *, demo: bool) -> int:
 
     Every process that it starts ends with it, however it ends.
     """
-    configure_logging(settings.log_level)
+    prepare(settings.log_level)
     console = Console()
     try:
         with only_room(settings.lock_path):
@@ -76,10 +78,14 @@ async def _run(settings: Settings, console: Console, demo: bool) -> None:
     configured(settings.providers_path, settings.environment)  # refuse a bad file before all else
     settings = settings.model_copy(update={"port": _usable_port(settings)})
     console.print(f"Starting Control Room in {settings.home} ...", markup=False, highlight=False)
+    settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in (*settings.run_dir.glob("*.json"), *settings.logs_dir.glob("*.log")):
+        old.unlink()
     write_found(settings, await discover())
     async with _processes(settings) as children:
         url = f"http://{_reachable(settings.host)}:{settings.port}"
         await _until_ready(settings, url, children)
+        note(settings.run_dir, "serve", url=url)
         console.print(f"Ready: [bold]{url}[/bold]", highlight=False)
         if demo:
             await _demonstrate(settings, url, console)
@@ -127,7 +133,8 @@ async def _nats(settings: Settings) -> AsyncIterator[str]:
         return
     server = BundledNats(settings.nats_dir, port=settings.nats_port)
     await server.start()
-    keeper = asyncio.create_task(_keep_nats(server))
+    note(settings.run_dir, "nats", server.pid)
+    keeper = asyncio.create_task(_keep_nats(server, settings.run_dir))
     try:
         yield server.url
     finally:
@@ -136,7 +143,7 @@ async def _nats(settings: Settings) -> AsyncIterator[str]:
         await server.stop()
 
 
-async def _keep_nats(server: BundledNats) -> None:
+async def _keep_nats(server: BundledNats, run: Path) -> None:
     while True:
         code = await server.wait()
         _log.warning("nats-server ended (%s); starting it again", code)
@@ -145,11 +152,11 @@ async def _keep_nats(server: BundledNats) -> None:
         except ControlRoomError as error:
             _log.error("nats-server does not start: %s", error)
             await asyncio.sleep(1)
+        else:
+            note(run, "nats", server.pid)
 
 
 def _child(settings: Settings, name: str, nats_url: str) -> Child:
-    logs = settings.home / "logs"
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {
         **settings.environment,
         MARK: os.environ[MARK],
@@ -159,9 +166,9 @@ def _child(settings: Settings, name: str, nats_url: str) -> Child:
         "CONTROL_ROOM_NATS": nats_url,
         "PYTHONUNBUFFERED": "1",
     }
-    log = logs / f"{name}.log"
-    log.unlink(missing_ok=True)
-    return Child(name, [sys.executable, "-m", CHILDREN[name]], environment, log)
+    log = settings.logs_dir / f"{name}.log"
+    command = [sys.executable, "-m", CHILDREN[name]]
+    return Child(name, command, environment, log=log, run=settings.run_dir)
 
 
 def _usable_port(settings: Settings) -> int:
@@ -202,7 +209,7 @@ async def _until_ready(settings: Settings, url: str, children: list[Child]) -> N
             await asyncio.sleep(0.1)
     raise ControlRoomError(
         f"the room was not ready within {READY_WITHIN:g} s: {missing}. Its logs are in "
-        f"{settings.home / 'logs'}"
+        f"{settings.logs_dir}"
     )
 
 

@@ -6,7 +6,7 @@ import uvicorn
 import uvloop
 
 from api.app import create_app
-from api.logs import configure_logging
+from api.process import prepare
 from api.settings import Settings, load_settings
 from api.wiring import api_room
 
@@ -30,5 +30,5 @@ async def serve_api(settings: Settings) -> None:
 
 if __name__ == "__main__":
     _settings = load_settings()
-    configure_logging(_settings.log_level)
+    prepare(_settings.log_level)
     uvloop.run(serve_api(_settings))

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from actors import subjects
-from actors.bus import Bus
+from actors.bus import Bus, Msg
 from actors.cluster import Health
 from actors.grounds import Grounds
 from actors.hosting import ModelHost, raised
 from actors.messages import Ensure, Reply
 from actors.providers.config import Providers, ProviderSpec
 from actors.router import RouterActor
+from api.process import prepare
+from api.running import note
 from api.settings import Settings
 from events.errors import ControlRoomError, StoreError
 from events.open import open_blobs, open_store
@@ -37,6 +39,9 @@ def service_settings(settings: Settings, providers: Providers, nats_url: str) ->
         "providers": [spec.model_dump(mode="json") for spec in providers.values()],
         "scripts": str(settings.scripts_path),
         "max_participants": settings.max_participants,
+        "log_level": settings.log_level,
+        "logs": "" if settings.ray else str(settings.logs_dir),
+        "run": "" if settings.ray else str(settings.run_dir),
     }
 
 
@@ -47,6 +52,7 @@ def _providers(settings: dict[str, Any]) -> Providers:
 @asynccontextmanager
 async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
     """The router of the partitions in `settings["partitions"]`."""
+    prepare(settings["log_level"], _log(settings, "router-0"))
     bus = await Bus.connect(settings["nats"], name="router")
     store = await _store(settings["store"])
     blobs = open_blobs(settings["store"])
@@ -66,6 +72,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
         partitions=settings["partitions"],
     )
     await actor.start()
+    _note(settings, "router-0")
     try:
         yield actor.health
     finally:
@@ -77,14 +84,29 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
 @asynccontextmanager
 async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
     """A host of models, named `settings["name"]`; models are added to it by request."""
+    prepare(settings["log_level"], _log(settings, settings["name"]))
     bus = await Bus.connect(settings["nats"], name=settings["name"])
     host = ModelHost(bus, open_blobs(settings["store"]), _providers(settings), os.environ)
-    await bus.subscribe(subjects.host(settings["name"]), host.serve)
+
+    async def serve(msg: Msg) -> None:
+        await host.serve(msg)
+        _note(settings, settings["name"], models=(await host.health())["models"])
+
+    await bus.subscribe(subjects.host(settings["name"]), serve)
     try:
         yield host.health
     finally:
         await host.stop()
         await bus.close()
+
+
+def _log(settings: dict[str, Any], name: str) -> Path | None:
+    return Path(settings["logs"]) / f"{name}.log" if settings["logs"] else None
+
+
+def _note(settings: dict[str, Any], name: str, **facts: Any) -> None:
+    if settings["run"]:
+        note(Path(settings["run"]), name, **facts)
 
 
 async def ensure(bus: Bus, provider: str, model: str) -> None:

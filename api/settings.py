@@ -190,6 +190,16 @@ class Settings(BaseSettings):
         return self.home / "nats"
 
     @property
+    def run_dir(self) -> Path:
+        """The folder that says which process is which."""
+        return self.home / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        """The folder of the logs, one file a process."""
+        return self.home / "logs"
+
+    @property
     def lock_path(self) -> Path:
         """The file whose lock refuses a second room in the same data directory."""
         return self.home / "room.lock"

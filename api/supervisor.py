@@ -20,7 +20,7 @@ from actors.hosting import raised, refusal
 from actors.messages import Ensure, Reply
 from api import services
 from api.known import known_providers
-from api.logs import configure_logging
+from api.process import prepare
 from api.settings import Settings, load_settings
 from events.errors import ControlRoomError
 
@@ -151,5 +151,5 @@ async def supervise(settings: Settings) -> None:
 
 if __name__ == "__main__":
     _settings = load_settings()
-    configure_logging(_settings.log_level)
+    prepare(_settings.log_level)
     asyncio.run(supervise(_settings))
