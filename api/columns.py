@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -282,7 +283,13 @@ def outcome(progress: TurnProgress) -> Text:
             return Text(f"turn {progress.turn} is {progress.status}", style="dim")
 
 
-def money(amount: object) -> str:
+def money(amount: Decimal | str) -> str:
     """US dollars, with as many digits as a small sum needs."""
-    value = float(str(amount))
-    return f"${value:.2f}" if value == 0 or value >= 1 else f"${value:.6f}".rstrip("0")
+    value = Decimal(amount)
+    if 0 < value < _LEAST:
+        return f"< ${_LEAST}"
+    whole, _, digits = f"{value:.6f}".partition(".")
+    return f"${whole}.{digits.rstrip('0'):0<2}"
+
+
+_LEAST = Decimal("0.000001")

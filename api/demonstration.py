@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from rich import box
@@ -174,14 +175,14 @@ async def _show_costs(client: RoomClient, console: Console, held: Sequence[_Held
     _heading(console, "What it cost", "Tokens as a model would have counted them, at no price.")
     table = _table("session", "calls", "tokens in", "tokens out", "cost")
     sums = [0, 0, 0]
-    amount = 0.0
+    amount = Decimal(0)
     for each in held:
         total = (await client.costs(each.session))["total"]
         usage = total["usage"]
         read = usage["input"] + usage["cache_read"] + usage["cache_write"]
         figures = (total["calls"], read, usage["output"] + usage["reasoning"])
         sums = [one + other for one, other in zip(sums, figures, strict=True)]
-        amount += float(total["cost"])
+        amount += Decimal(total["cost"])
         _row(table, each.scene.name, *map(str, figures), money(total["cost"]))
     table.add_section()
     _row(table, "together", *map(str, sums), money(amount))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from api.columns import decision_label, outcome, state_line
-from api.progress import Call, TurnProgress
+from api.progress import Call, Decided, TurnProgress
 from api.terminal_text import safe, safe_line
 
 SHORTEST = 60
@@ -37,13 +37,16 @@ class LabelledLines:
     def update(self) -> None:
         """Write everything that is complete by now."""
         progress = self.progress
-        # A decision follows from outcomes: what they said stands before it.
-        for call in progress.calls.values():
-            if not call.running:
-                self._call(call)
-        for decided in progress.decisions[self._decisions :]:
-            self._say(decision_label(progress, decided.kind) + safe_line(decided.text), "bold")
-        self._decisions = len(progress.decisions)
+        decisions = 0
+        for each in progress.history:
+            if isinstance(each, Decided):
+                decisions += 1
+                if decisions > self._decisions:
+                    label = decision_label(progress, each.kind)
+                    self._say(label + safe_line(each.text), "bold")
+            elif not each.running:
+                self._call(each)
+        self._decisions = decisions
         for call in progress.calls.values():
             if call.running:
                 self._call(call)

@@ -148,7 +148,8 @@ class TurnProgress:
         self.pattern: str = config.get("routing_pattern") or "broadcast"
         self.seats = seats_of(config)
         self.calls: dict[str, Call] = {}
-        self.decisions: list[Decided] = []
+        self.history: list[Call | Decided] = []
+        """Calls and decisions, in the order of the log."""
         self.status: TurnState = "waiting"
         self.problem = ""
         self.answer_from: str | None = None
@@ -164,6 +165,11 @@ class TurnProgress:
         """What the router returned, where the turn has one answer: a text or its reference."""
         call = self.calls.get(self.answer_from or "")
         return call.text if call is not None else self._answer
+
+    @property
+    def decisions(self) -> list[Decided]:
+        """What the router decided, in order."""
+        return [each for each in self.history if isinstance(each, Decided)]
 
     @property
     def cost(self) -> Decimal | None:
@@ -204,7 +210,7 @@ class TurnProgress:
             case "model.asked":
                 self._asked(event, now)
             case "route.decided" | "vote.cast" | "votes.tallied":
-                self.decisions.append(_decided(event.type, event.payload))
+                self.history.append(_decided(event.type, event.payload))
             case _ if (call := self.calls.get(event.step or "")) is not None:
                 call.apply(event)
             case _:
@@ -212,7 +218,7 @@ class TurnProgress:
 
     def _asked(self, event: Event, now: float) -> None:
         data, step = event.payload, event.step or ""
-        self.calls[step] = Call(
+        call = self.calls[step] = Call(
             step=step,
             participant=data["participant"],
             provider=data["provider"],
@@ -221,6 +227,7 @@ class TurnProgress:
             public=data.get("public", True),
             since=now,
         )
+        self.history.append(call)
 
     def _end(self, kind: str, data: Mapping[str, Any]) -> None:
         match kind:
