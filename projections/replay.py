@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from pydantic import Field
 
+from actors import scripts as operators
 from actors.deciding import NotFound
 from actors.routing.batch import Given
 from actors.routing.machine import Scripts, SessionMachine
@@ -99,9 +100,7 @@ async def replay(
         return blobs.get(blob).decode("utf-8", "surrogatepass")
 
     def recorded(blob: Blob, entry: str) -> Route:
-        from actors.scripts import load as load_script
-
-        return load_script(blobs.get(blob), entry)
+        return operators.load(blobs.get(blob), entry)
 
     return await asyncio.to_thread(verify, events, load, scripts or recorded)
 

@@ -295,8 +295,10 @@ def _act(log: SessionLog, random: Random, names: Sequence[str]) -> None:
         case 4 if session.queue or session.open:
             turns = [*session.queue, *([session.open.id] if session.open else [])]
             log.cancel(random.choice(turns), random.choice(["", "never mind"]))
-        case 5:
-            log.pause() if session.status == "active" else log.resume()
+        case 5 if session.status == "active":
+            log.pause()
+        case 5 | 10 | 11 | 12 if session.status == "paused":
+            log.resume()
         case 6:
             models = [model.model_dump() for model in log.config.models]
             models[0]["role"] = random.choice(["judge", "jury", None])

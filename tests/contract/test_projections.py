@@ -274,13 +274,17 @@ async def test_events_that_fit_nowhere_are_passed_over(
     kinds = {event.type: event for event in events}
     alone = [[event] for event in kinds.values()]
     pairs = [[one, other] for one in kinds.values() for other in kinds.values()]
-    for batch in alone + pairs:
-        writer = Writer(path, (projector,))
-        writer.reset()
-        page = [Recorded(n, replace(event, position=n)) for n, event in enumerate(batch, 1)]
-        writer.apply(0, page)
-        assert writer.tracked()[0].sequence == len(batch)
-        writer.close()
+    writer = Writer(path, (projector,))
+    sequence = 0
+    for number, batch in enumerate(alone + pairs):
+        page = [
+            Recorded(sequence + n, replace(event, stream=f"s{number}", position=n))
+            for n, event in enumerate(batch, 1)
+        ]
+        writer.apply(sequence, page)
+        sequence += len(batch)
+        assert writer.tracked()[0].sequence == sequence
+    writer.close()
 
 
 # --- readers -------------------------------------------------------------------------------------

@@ -221,13 +221,14 @@ async def test_a_store_that_fails_is_tried_again(
     await bus.close()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_runner_that_is_killed_goes_on_where_it_was(
     store: EventStore, tmp_path: Path, seed: int
 ) -> None:
     random = Random(seed)
     logs = [eventful_log(f"s{n}", random, actions=60) for n in range(6)]
     await append_all(store, logs, random)
+    events = [event for log in logs for event in log.events]
     path = tmp_path / "projections.db"
 
     async def follow(pages: int) -> bool:
@@ -238,7 +239,7 @@ async def test_a_runner_that_is_killed_goes_on_where_it_was(
             FOLLOWER,
             f"sqlite:///{tmp_path}/room.db",
             str(path),
-            str(random.randint(5, 40)),
+            str(len(events) // 8),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -251,10 +252,10 @@ async def test_a_runner_that_is_killed_goes_on_where_it_was(
             return await process.wait() == 0
 
     killed = 0
-    while not await follow(random.randint(1, 12)):
+    while not await follow(random.randint(1, 4)):
         killed += 1
 
-    assert killed > 0
+    assert killed > 1
     tables = dump(path)
     tables["tracking"] = [row for row in tables["tracking"] if row[0] != "telling"]
     tables["positions"] = [row for row in tables["positions"] if row[1] != "telling"]

@@ -33,7 +33,14 @@ from events.types import (
 )
 from events.values import Blob, Semantics
 from projections.replay import Replay, replay, verify
-from tests.session_logs import SessionLog, answered, append_all, failed, session_config
+from tests.session_logs import (
+    SessionLog,
+    answered,
+    append_all,
+    eventful_log,
+    failed,
+    session_config,
+)
 
 
 def run(log: SessionLog, events: Sequence[Event] | None = None) -> Replay:
@@ -294,6 +301,14 @@ def test_an_outcome_of_nothing_is_a_divergence_and_no_crash() -> None:
     assert result.divergence.position == stray.position
     assert result.divergence.expected is not None
     assert result.divergence.expected["step"] == "ask:bob:7"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_in_a_session_replays(seed: int) -> None:
+    log = eventful_log("s1", Random(seed), actions=60)
+    result = run(log)
+    assert result.divergence is None
+    assert result.derived > 10
 
 
 def test_an_empty_log_is_what_follows_from_nothing() -> None:
