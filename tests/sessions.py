@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from actors.routing import context
 from actors.routing.batch import Given, compare
 from actors.routing.machine import Scripts, SessionMachine
 from actors.routing.registry import CURRENT
@@ -207,13 +208,28 @@ class Driven:
         return replay(self.stream, self.log, self.blobs, self.scripts)
 
     def prove(self) -> None:
-        """The log replays; a machine restored after any batch goes on as if nothing happened."""
+        """The log replays; a machine restored after any batch goes on as if nothing happened.
+
+        And what was asked can be built again from the whole log, down to its digest.
+        """
         self.replay()
+        for event in self.log:
+            if isinstance(event.data, ModelAsked):
+                assert event.data.digest == self._rebuilt(event.turn or "", event.data)
         for count in range(len(self.batches) + 1):
             machine = self.restored([event for batch in self.batches[:count] for event in batch])
             for batch in self.batches[count:]:
                 compare(batch, machine.advance(Given.of(batch[0]), batch[0].at))
             assert state(machine) == state(self.machine)
+
+    def _rebuilt(self, turn_id: str, asked: ModelAsked) -> str:
+        session = self.machine.session
+        turn = session.turns[turn_id]
+        assert turn.config
+        participant = turn.config.participant(asked.participant)
+        assert participant
+        model = context.request_model(participant, asked.parameters.model_dump(mode="json"))
+        return context.request_digest(context.parts(session, turn, asked), model)
 
 
 def state(machine: SessionMachine) -> dict[str, Any]:
