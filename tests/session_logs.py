@@ -287,17 +287,17 @@ def _act(log: SessionLog, random: Random, names: Sequence[str]) -> None:
         if turn.status not in ("open", "queued") and turn.last_ask(names[0])
     ]
     free = session.open is None and not session.queue and session.status == "active"
-    match random.randrange(16):
-        case 0 | 1 if len(session.queue) < session.config.queue:  # type: ignore[union-attr]
+    match random.randrange(20):
+        case 0 | 1 | 16 | 17 | 18 if len(session.queue) < session.config.queue:  # type: ignore[union-attr]
             log.post(f"message {random.random()}")
-        case 2 | 3 if ended and free:
+        case 2 | 19 if ended and free:
             log.retry(random.choice(ended), names[0])
         case 4 if session.queue or session.open:
             turns = [*session.queue, *([session.open.id] if session.open else [])]
             log.cancel(random.choice(turns), random.choice(["", "never mind"]))
         case 5 if session.status == "active":
             log.pause()
-        case 5 | 10 | 11 | 12 if session.status == "paused":
+        case 3 | 5 | 10 | 11 | 12 if session.status == "paused":
             log.resume()
         case 6:
             models = [model.model_dump() for model in log.config.models]
