@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between two probes
 
 
-async def eventually(probe: Callable[[], T | Awaitable[T]], *, within: float, what: str) -> T:
+@overload
+async def eventually(probe: Callable[[], Awaitable[T]], *, within: float, what: str) -> T: ...
+
+
+@overload
+async def eventually(probe: Callable[[], T], *, within: float, what: str) -> T: ...
+
+
+async def eventually(probe: Callable[[], Any], *, within: float, what: str) -> Any:
     """Calls `probe`, plain or async, until its result is true, and returns that result.
 
     An `AssertionError` of the probe means "not yet"; any other error is raised at once. After
@@ -27,7 +35,7 @@ async def eventually(probe: Callable[[], T | Awaitable[T]], *, within: float, wh
             while True:
                 try:
                     result = probe()
-                    value: T = await result if inspect.isawaitable(result) else result
+                    value = await result if inspect.isawaitable(result) else result
                 except AssertionError as error:
                     last = error
                 else:
