@@ -21,7 +21,7 @@ from actors.messages import (
 from actors.routing.batch import Given
 from events.config import SessionConfig
 from events.errors import ConfigError, Refused
-from events.session import Session, TurnStatus
+from events.session import Done, Session, TurnStatus
 from events.types import (
     Input,
     Retry,
@@ -34,7 +34,7 @@ from events.types import (
     TurnQueued,
     TurnStarted,
 )
-from events.values import Blob, Message, Semantics
+from events.values import Blob, Semantics
 
 
 class NotFound(ConfigError):
@@ -115,19 +115,34 @@ def _one(command: AnyCommand, data: Input) -> Decision:
 
 def _repeated(session: Session, command: AnyCommand) -> Decision | None:
     done = session.commands.get(command.id)
-    if done is None:
+    if done is None or isinstance(command, CreateSession):  # which its config makes recognisable
         return None
-    if isinstance(command, PostTurn) and _posted(done.payload) != command.message:
+    if not _is_repetition(command, done):
         raise ConfigError(
-            f"Idempotency-Key {command.id!r} was used for another message of this session: "
-            "use a new key for a new message"
+            f"Idempotency-Key {command.id!r} was used for another request to this session: "
+            "use a new key for a new message or another request"
         )
     state = session.turns[done.turn].status if done.turn else None
     return Decision(turn=done.turn, state=state, position=done.position)
 
 
-def _posted(payload: object) -> Message | None:
-    return payload.message if isinstance(payload, TurnStarted | TurnQueued) else None
+def _is_repetition(command: AnyCommand, done: Done) -> bool:
+    match command, done.payload:
+        case PostTurn(), TurnStarted() | TurnQueued() as posted:
+            return posted.message == command.message
+        case RetryTurn(), TurnStarted(retry=retry):
+            return retry == command.retry
+        case CancelTurn(), TurnCancelled():
+            return done.turn == command.turn
+        case (
+            (Reconfigure(), SessionReconfigured())
+            | (Pause(), SessionPaused())
+            | (Resume(), SessionResumed())
+            | (Close(), SessionClosed())
+        ):
+            return True
+        case _:
+            return False
 
 
 def _create(
