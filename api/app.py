@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -23,30 +24,12 @@ VERSION = "1"
 def create_app(room: Room, *, patience: float = PATIENCE) -> FastAPI:
     """The API of `room`, whose parts are open and stay its owner's to close.
 
-    `patience` is in seconds: how long one try of a command waits for its router. Run it with its lifespan on the event loop of the room's bus; it takes as many connections as
-    the server gives it.
+    `patience` is in seconds: how long one try of a command waits for its router. Run it with its
+    lifespan on the event loop of the room's bus; it takes as many connections as the server gives
+    it.
     """
-    doors = Doors.of(room, patience)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with doors.opened():
-            yield
-
-    app = FastAPI(
-        title="Control Room",
-        version=VERSION,
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    app.state.doors = doors
-    for module in (sessions, turns, events, views, models, blobs, health, stream, pages):
-        app.include_router(module.router)
-    add_handlers(app)
-    describe(app)
+    app = _routes()
+    app.state.doors = Doors.of(room, patience)
     app.add_middleware(Guard, settings=room.settings)
     if room.settings.allowed_origins:
         app.add_middleware(
@@ -57,3 +40,32 @@ def create_app(room: Room, *, patience: float = PATIENCE) -> FastAPI:
             expose_headers=["Location", "Retry-After", "Idempotency-Key"],
         )
     return app
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of every room, to generate a client from."""
+    return _routes().openapi()
+
+
+def _routes() -> FastAPI:
+    app = FastAPI(
+        title="Control Room",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for module in (sessions, turns, events, views, models, blobs, health, stream, pages):
+        app.include_router(module.router)
+    add_handlers(app)
+    describe(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    doors: Doors = app.state.doors
+    async with doors.opened():
+        yield

@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -18,6 +20,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
+import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
 from actors.bus import Bus
@@ -200,6 +203,34 @@ async def local_room(
             httpx2.AsyncClient(base_url=room.url, headers=headers, timeout=20, trust_env=False)
         )
         yield room
+
+
+@contextlib.contextmanager
+def room_in_a_thread(folder: Path) -> Iterator[LocalRoom]:
+    """A room on an event loop of its own, for clients that block theirs: use its URL alone."""
+    running: Future[LocalRoom] = Future()
+    over = threading.Event()
+
+    async def run() -> None:
+        async with local_room(folder) as room:
+            running.set_result(room)
+            await asyncio.to_thread(over.wait)
+
+    def thread() -> None:
+        try:
+            uvloop.run(run())
+        except BaseException as error:
+            if not running.done():
+                running.set_exception(error)
+            raise
+
+    worker = threading.Thread(target=thread, name="room")
+    worker.start()
+    try:
+        yield running.result(timeout=60)
+    finally:
+        over.set()
+        worker.join(timeout=60)
 
 
 @asynccontextmanager

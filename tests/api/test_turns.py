@@ -59,13 +59,44 @@ async def test_a_repeated_key_is_the_same_turn(shared: LocalRoom) -> None:
     assert state["turns"]["total"] == 1
 
 
-async def test_a_key_is_not_for_two_messages(shared: LocalRoom) -> None:
-    session = await shared.create("two-messages", "a")
-    path, key = f"/v1/sessions/{session}/turns", {"Idempotency-Key": "k"}
-    assert (await shared.http.post(path, json={"content": "One"}, headers=key)).is_success
-    answer = await shared.http.post(path, json={"content": "Two"}, headers=key)
-    assert answer.status_code == 422
-    assert "Idempotency-Key" in answer.json()["detail"]
+async def test_a_key_is_for_one_request(shared: LocalRoom) -> None:
+    session = await shared.create("one-request", "a b")
+    await shared.post(session, wait=20)
+    path, key = f"/v1/sessions/{session}", {"Idempotency-Key": "k"}
+    requests: list[tuple[str, Any]] = [
+        ("turns", {"content": "One"}),
+        ("turns", {"content": "Two"}),
+        ("turns/t1/retry", {"participant": "a"}),
+        ("turns/t1/cancel", None),
+        ("pause", None),
+        ("resume", None),
+        ("close", None),
+    ]
+    first, *others = [
+        await shared.http.post(f"{path}/{more}", json=body, headers=key) for more, body in requests
+    ]
+    assert first.status_code == 202
+    for answer in [*others, await shared.http.patch(path, json={"title": "x"}, headers=key)]:
+        assert answer.status_code == 422
+        assert "use a new key" in answer.json()["detail"]
+    again = await shared.http.post(f"{path}/turns", json={"content": "One"}, headers=key)
+    assert again.json()["turn"] == first.json()["turn"] == "t2"
+
+
+@pytest.mark.parametrize("more", ["pause", "resume", "close", "turns/t1/cancel"])
+async def test_a_repeated_command_is_answered_as_the_first(shared: LocalRoom, more: str) -> None:
+    session = await shared.create(f"repeated-{more.partition('/')[0]}", "a:late")
+    await shared.post(session)
+    if more == "resume":
+        await shared.http.post(f"/v1/sessions/{session}/pause")
+    key = {"Idempotency-Key": "k"}
+    answers = [
+        (await shared.http.post(f"/v1/sessions/{session}/{more}", headers=key)).json()
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0]["position"] > 3
+    await shared.http.post(f"/v1/sessions/{session}/close")
 
 
 async def test_waiting_ends_when_its_time_does(shared: LocalRoom) -> None:
