@@ -9,7 +9,7 @@ from actors.routing.asking import Texts
 from actors.routing.faults import LONGEST, describe
 from actors.routing.steps import Answer, Failure, StepLimit
 from events.errors import RouterFault
-from events.session import Turn, text_digest
+from events.session import Step, Turn, text_digest
 from events.types import ModelAnswered, ModelFailed, TurnCompleted, TurnFailed
 
 
@@ -47,9 +47,15 @@ def _completed(turn: Turn, value: Any, texts: Texts) -> TurnCompleted | TurnFail
 
 
 def _why_nobody(turn: Turn) -> str:
-    failed = {
-        f"{step.asked.participant}: {step.outcome.message}"
+    reasons = {
+        f"{step.asked.participant}: {_why_not(step)}"
         for step in turn.steps.values()
-        if step.asked and isinstance(step.outcome, ModelFailed)
+        if step.asked and not isinstance(step.outcome, ModelAnswered)
     }
-    return f"nobody answered: {'; '.join(sorted(failed)) or 'nobody was asked'}"[:LONGEST]
+    return f"nobody answered: {'; '.join(sorted(reasons)) or 'nobody was asked'}"[:LONGEST]
+
+
+def _why_not(step: Step) -> str:
+    if isinstance(step.outcome, ModelFailed):
+        return step.outcome.message
+    return "the call was cancelled"
