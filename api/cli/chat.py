@@ -11,7 +11,6 @@ import typer
 
 from api.cli import room
 from api.cli.room import AsJson, Url
-from events.errors import ConfigError, ControlRoomError
 
 if TYPE_CHECKING:
     from api.cli.conversation import Conversation
@@ -88,6 +87,8 @@ def chat(
     """
 
     def run() -> int:
+        from events.errors import ConfigError
+
         begin = new or session is None
         chosen = {"--models": models, "--pattern": pattern, "--title": title}
         given = [name for name, value in chosen.items() if value is not None]
@@ -171,6 +172,8 @@ class _Chat:
 
     def converse(self) -> int:
         """Read messages and show their turns until the input ends."""
+        from events.errors import ControlRoomError
+
         interactive = sys.stdin.isatty()
         talk, code = self._conversation, room.OK
         self._run(talk.catch_up())
@@ -221,6 +224,8 @@ def _sendable(text: str) -> str:
 async def _within(
     work: Coroutine[Any, Any, TurnProgress], seconds: float, session: str
 ) -> TurnProgress:
+    from events.errors import ControlRoomError
+
     try:
         async with asyncio.timeout(seconds):
             return await work

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from events.errors import ConfigError, ControlRoomError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
     from api.client import RoomClient
+    from events.errors import ControlRoomError
 
 T = TypeVar("T")
 
@@ -77,6 +76,8 @@ def room_client(url: str | None) -> RoomClient:
 
 def guarded(work: Callable[[], int], interrupted: int = INTERRUPTED) -> int:
     """The exit code of `work`; what goes wrong becomes one line on standard error."""
+    from events.errors import ControlRoomError
+
     try:
         return work()
     except ControlRoomError as error:
@@ -92,6 +93,8 @@ def guarded(work: Callable[[], int], interrupted: int = INTERRUPTED) -> int:
 
 def exit_code(error: ControlRoomError) -> int:
     """2 where the command was used wrongly, else 1."""
+    from events.errors import ConfigError
+
     status = getattr(error, "status", None)
     wrong = status in (400, 413, 415, 422) if status is not None else isinstance(error, ConfigError)
     return WRONG_USE if wrong else FAILED
