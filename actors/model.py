@@ -152,10 +152,10 @@ class ModelActor:
         key = (ask.session, ask.turn, ask.step, ask.attempt)
         call = self._calls.get(key)
         if call is None:
-            call = self._take(key, ask)
+            call = self._take(key, ask)  # its first heartbeat comes with everyone's next one
         else:
             call.resend.set()  # whoever repeats a question has not heard the outcome
-        await self._bus.publish(call.subject, call.heartbeat)
+            await self._bus.publish(call.subject, call.heartbeat)
         await msg.respond(call.heartbeat)
 
     def _take(self, key: Key, ask: Ask) -> _Call:
