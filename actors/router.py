@@ -31,12 +31,14 @@ from actors.receiving import fail, reask, receive
 from events.config import SessionConfig
 from events.errors import ConfigError, ControlRoomError, Refused, StoreError
 from events.store import BlobStore, EventStore
-from events.values import Blob
+from events.values import SPILL, Blob
 
 _log = logging.getLogger(__name__)
 
 KEPT = 1000
 """Sessions kept in memory when nothing goes on in them."""
+TEXTS_KEPT = 256
+"""Short texts of the blob store kept in memory."""
 
 
 class RouterActor:
@@ -75,6 +77,7 @@ class RouterActor:
             ground=grounds.ground,
         )
         self._conductors: OrderedDict[str, Conductor] = OrderedDict()
+        self._texts: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -122,7 +125,14 @@ class RouterActor:
                 del self._conductors[name]
 
     def _load(self, blob: Blob) -> str:
-        return self._blobs.get(blob).decode("utf-8", "surrogatepass")
+        text = self._texts.get(blob.sha256)
+        if text is None:
+            text = self._blobs.get(blob).decode("utf-8", "surrogatepass")
+            if blob.size <= SPILL:  # such as the facts that most turns have in common
+                self._texts[blob.sha256] = text
+                if len(self._texts) > TEXTS_KEPT:
+                    del self._texts[next(iter(self._texts))]
+        return text
 
     def _spawn(self, handle: Callable[[Msg], Coroutine[Any, Any, None]]) -> Callable[[Msg], None]:
         def start(msg: Msg) -> None:
