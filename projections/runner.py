@@ -29,6 +29,9 @@ T = TypeVar("T")
 PAGE = 1000
 """Events of one transaction at most."""
 
+GATHER = 0.02
+"""Seconds between a notice and reading what it tells of: what a turn commits comes in bursts."""
+
 POLL = 3.0
 """Seconds between two looks at the log when no notice comes: NATS may drop one."""
 
@@ -102,6 +105,7 @@ class ProjectionRunner:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll):
                         await woken.wait()
+                        await asyncio.sleep(GATHER)
         finally:
             if subscription is not None:
                 await subscription.unsubscribe()
