@@ -22,7 +22,7 @@ from actors.routing.batch import Given
 from actors.routing.machine import Scripts, SessionMachine
 from events.config import SessionConfig
 from events.envelope import Event, now
-from events.errors import Conflict, ControlRoomError, ReplayDiverged, StoreError
+from events.errors import ConfigError, Conflict, ControlRoomError, ReplayDiverged, StoreError
 from events.session import Session
 from events.store import BlobStore, EventStore
 from events.types import (
@@ -170,6 +170,9 @@ class Conductor:
         try:
             at = now()
             events = [event for given in givens for event in machine.advance(given, at)]
+            # In the same batch: a head without an open turn says that nothing waits behind it.
+            while (start := self._start_next(machine.session)) is not None:
+                events += machine.advance(start, at)
             for content in machine.texts.made.values():
                 await asyncio.to_thread(self._around.blobs.put, content)
             machine.texts.made.clear()
@@ -255,8 +258,9 @@ class Conductor:
 
     async def _send(self, machine: SessionMachine, event: Event) -> None:
         turn = machine.session.open
-        if turn is None or event.step is None or event.step not in machine.waiting:
-            return  # cancelled in the same batch
+        if turn is None or turn.id != event.turn or event.step not in machine.waiting:
+            return  # cancelled in the same batch, which may have started another turn
+        assert event.step
         assert turn.config
         asked, pairs = machine.request(event.step)
         participant = turn.config.participant(asked.participant)
@@ -309,7 +313,7 @@ class Conductor:
         self.tell(decide)
 
     def _look_ahead(self, machine: SessionMachine) -> None:
-        """Draw chance that is waited for, and start the next turn where none is open."""
+        """Draw the chance that is waited for."""
         turn = machine.session.open
         for key in machine.draws if turn else ():
             assert turn
@@ -317,12 +321,14 @@ class Conductor:
                 ChanceDrawn(value=secrets.randbelow(2**53)), by="chance", turn=turn.id, step=key
             )
             self.tell(partial(_draw, given=given))
-        if turn is None and machine.session.queue and machine.session.status == "active":
-            self.tell(self._start_next)
 
-    def _start_next(self, session: Session) -> Decision:
-        given = next_turn(session, self._around.ground)
-        return Decision((given,)) if given else Decision()
+    def _start_next(self, session: Session) -> Given | None:
+        """What starts the next queued turn where none is open, or ends one that cannot start."""
+        try:
+            return next_turn(session, self._around.ground)
+        except ConfigError as error:
+            reason = f"the turn cannot start: {error}"[:1000]
+            return Given(TurnCancelled(reason=reason), by="router", turn=session.queue[0])
 
 
 def _draw(session: Session, given: Given) -> Decision:
