@@ -40,8 +40,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        own = () if settings.host in ("0.0.0.0", "::") else (settings.host,)
-        self._hosts = frozenset({*LOOPBACK_NAMES, *own, *settings.allowed_hosts})
+        own = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._hosts = frozenset({*LOOPBACK_NAMES, own, *settings.allowed_hosts})
         self._any_address = not settings.loopback
         self._origins = frozenset(settings.allowed_origins)
         self._token = settings.token.get_secret_value().encode()

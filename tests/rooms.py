@@ -106,9 +106,9 @@ class LocalRoom:
 
     # --- what tests do all the time --------------------------------------------------------------
 
-    async def create(self, session: str = "s1", models: str = "a b c", **changes: Any) -> str:
-        """A session of participants with these ids; returns its id."""
-        answer = await self.http.post("/v1/sessions", json=config(session, models, **changes))
+    async def create(self, session: str = "s1", seats: str = "a b c", **changes: Any) -> str:
+        """A session of these participants (see `config`); returns its id."""
+        answer = await self.http.post("/v1/sessions", json=config(session, seats, **changes))
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["session_id"])
 
@@ -158,15 +158,15 @@ class Watcher:
         return text
 
 
-def config(session: str = "s1", models: str = "a b c", **changes: Any) -> dict[str, Any]:
-    """The JSON of a session: `models` are ids, each with `:model_name` behind it or not."""
-    seats = []
-    for each in models.split():
+def config(session: str = "s1", seats: str = "a b c", **changes: Any) -> dict[str, Any]:
+    """The JSON of a session: `seats` are ids, each with `:model_name` behind it or not."""
+    models = []
+    for each in seats.split():
         id, _, name = each.partition(":")
-        seats.append(
+        models.append(
             {"id": id, "provider": "paced", "model_name": name or "instant", "role": id.upper()}
         )
-    return {"session_id": session, "models": seats} | changes
+    return {"session_id": session, "models": models} | changes
 
 
 @asynccontextmanager
