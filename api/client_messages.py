@@ -97,6 +97,7 @@ class Posted(TypedDict, total=False):
     answer: str | None
     answers: list[dict[str, Any]]
     failures: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
     problem: dict[str, Any] | None
 
 

@@ -15,6 +15,7 @@ SESSION = {
 
 
 async def main(url: str) -> None:
+    """Hold one turn in a session of its own."""
     async with RoomClient(url) as room:
         session = (await room.create_session(SESSION))["session_id"]
         turn = await room.post_turn(session, "Should we store events or rows?", wait=60)
