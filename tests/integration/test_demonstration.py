@@ -1,0 +1,131 @@
+"""The demonstration, held in a room of real parts at a quick pace."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from actors.providers.config import ProviderSpec
+from api import demonstration
+from api.client import RoomClient
+from api.demonstration import SCENES, demonstrate
+from projections.replay import replay
+from tests.rooms import LocalRoom, local_room
+from tests.servers.llama import LlamaServer
+
+QUICK = ProviderSpec(id="rehearsal", type="rehearsal", config={"pace": 25})
+"""The built-in rehearsal, twenty-five times as fast."""
+PATTERNS = ("broadcast", "coordinator", "round_robin", "voting")
+
+
+@pytest.fixture(scope="module")
+async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRoom]:
+    async with local_room(tmp_path_factory.mktemp("room"), QUICK) as room:
+        yield room
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demonstration, "PAUSE", 0.0)
+
+
+def a_console(width: int, *, terminal: bool) -> Console:
+    file = io.StringIO()
+    return Console(
+        record=True, width=width, height=40, force_terminal=terminal, file=file, highlight=False
+    )
+
+
+def test_every_router_has_its_scene() -> None:
+    assert tuple(scene.pattern for scene in SCENES) == PATTERNS
+
+
+@pytest.mark.parametrize(("width", "terminal"), [(80, True), (140, True), (80, False)])
+async def test_all_four_routers_the_costs_and_the_proof(
+    room: LocalRoom, width: int, terminal: bool
+) -> None:
+    console = a_console(width, terminal=terminal)
+    async with RoomClient(room.url) as client:
+        before = len((await client.sessions(1000))["sessions"])
+        assert await demonstrate(client, console)
+        listed = (await client.sessions(1000))["sessions"]
+        held = listed[: len(listed) - before][::-1]
+        turns = [await client.turn(each["id"], "t1") for each in held]
+        calls = [(await client.costs(each["id"]))["total"]["calls"] for each in held]
+        proofs = [await client.replay(each["id"]) for each in held]
+
+    # What the room has kept of it ...
+    assert [each["pattern"] for each in held] == list(PATTERNS)
+    assert [each["title"] for each in held] == [
+        f"Demonstration: {name}" for name in ("broadcast", "coordinator", "round robin", "voting")
+    ]
+    assert [each["turns"] for each in held] == [1, 1, 3, 1]
+    assert all(len(each["participants"]) == 5 for each in held)
+    assert all(turn["status"] == "completed" for turn in turns)
+    decided = [{each["type"] for each in turn["decisions"]} for turn in turns]
+    assert decided == [set(), {"route.decided"}, {"route.decided"}, {"vote.cast", "votes.tallied"}]
+    for each, proof in zip(held, proofs, strict=True):
+        again = await replay(room.room.store, room.blobs, each["id"])
+        assert again.identical
+        assert (proof["head"], proof["events"]) == (again.head, again.events)
+
+    # ... is what was shown of it.
+    text = console.export_text()
+    plain = re.sub(r"\s+", " ", text)
+    assert "No model is asked and none is paid" in plain
+    for number, name in enumerate(("broadcast", "coordinator", "round robin", "voting"), 1):
+        assert f"{number} of 4: {name}" in text
+    for role in ("architect", "coder", "reviewer", "critic", "tester"):
+        assert text.count(role) > 4
+    assert "plan: " in text
+    # Every picture of the live columns is recorded, so lines repeat.
+    assert [*dict.fromkeys(re.findall(r"next: (\w+)", text))] == ["architect", "coder", "reviewer"]
+    assert len({*re.findall(r"vote: (\w+) → \w+", text)}) == 5
+    assert len({*re.findall(r"count: (\w+) wins", text)}) == 1
+    shown = [int(calls) for calls in re.findall(r"(?m)^[a-z ]+ (\d+) +\d+ +\d+ +\$0\.00", text)]
+    assert shown == [*calls, sum(calls)]
+    for proof in proofs:
+        assert str(proof["head"])[:30] in text
+        assert re.search(rf"{proof['events']} +identical", text)
+    assert "All of it replays bit for bit." in text
+    if terminal:
+        assert "╭" in text
+        assert "★" in text
+    else:
+        assert "╭" not in text
+        assert "architect │ " in text
+
+
+async def test_real_models_are_mentioned_and_not_asked(
+    tmp_path: Path, llama_server: LlamaServer
+) -> None:
+    console = a_console(100, terminal=False)
+    found = ProviderSpec(id="llama_cpp", type="openai", config={"base_url": llama_server.base_url})
+    async with local_room(tmp_path, QUICK, found) as room, RoomClient(room.url) as client:
+        assert await demonstrate(client, console)
+        sessions = (await client.sessions())["sessions"]
+        asked = {
+            line["name"]
+            for each in sessions
+            for line in (await client.costs(each["id"]))["by_provider"]
+        }
+    assert asked == {"rehearsal"}
+    text = console.export_text()
+    assert "Real models are within reach: llama_cpp (1). Try:" in text
+    assert re.search(r"control-room chat --models llama_cpp/\S+", text)
+    assert "may charge" in text
+
+
+async def test_what_the_room_refuses_is_said(tmp_path: Path) -> None:
+    console = a_console(100, terminal=False)
+    async with (
+        local_room(tmp_path, QUICK, max_participants=3) as room,
+        RoomClient(room.url) as client,
+    ):
+        assert not await demonstrate(client, console)
+    assert "The demonstration stops here: " in console.export_text()
