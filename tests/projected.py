@@ -13,12 +13,12 @@ from projections.runner import ProjectionRunner
 from tests.session_logs import SessionLog, append_all
 
 
-async def project(folder: Path, *logs: SessionLog) -> Reader:
+async def project(folder: Path, *logs: SessionLog, page: int = 1000) -> Reader:
     """Count in whole logs, one after another, through a store in memory."""
     store = open_store("memory:")
     await append_all(store, logs)
     path = folder / "projections.db"
-    async with ProjectionRunner(store, path) as runner:
+    async with ProjectionRunner(store, path, page=page) as runner:
         await runner.catch_up()
     await store.close()
     return open_reader(path)

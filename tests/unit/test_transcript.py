@@ -156,6 +156,8 @@ async def test_a_retry_after_a_failure_stands_at_the_end_of_its_turn(tmp_path: P
     log.play(lambda key, asked: answered("here I am"))
     log.retry(first, "cyd")
     log.play(lambda key, asked: answered("on second thoughts"))
+    log.retry(first, "ada")
+    log.play(lambda key, asked: answered("here I am again"))
 
     seen = (await project(tmp_path, log)).transcript("s1").entries
 
@@ -228,6 +230,27 @@ async def test_roles_are_those_of_the_turn(tmp_path: Path) -> None:
 
     roles = [(one.role, one.label) for one in seen if isinstance(one, AnswerEntry)]
     assert roles == [("ada's role", "ada's role (ada)"), ("jury", "jury (ada)")]
+
+
+async def test_a_turn_keeps_its_roles_to_its_end(tmp_path: Path) -> None:
+    def anew(role: str) -> list[dict[str, str]]:
+        return [{"id": "ada", "provider": "acme", "model_name": "ada-1", "role": role}]
+
+    log = SessionLog(session_config(pattern="round_robin", rounds=3, participants=("ada",)))
+    log.post("one")
+    for role in ("judge", "jury"):
+        log.play_step(log.waiting[0])
+        log.reconfigure(models=anew(role))
+    log.play()
+    log.post("two")
+    log.play()
+
+    seen = (await project(tmp_path, log)).transcript("s1").entries
+
+    roles = [one.role for one in seen if isinstance(one, AnswerEntry)]
+    assert roles == ["ada's role"] * 3 + ["jury"] * 3
+    by_page = (await project(tmp_path / "pages", log, page=1)).transcript("s1").entries
+    assert by_page == seen
 
 
 async def test_long_texts_stay_references(tmp_path: Path) -> None:
