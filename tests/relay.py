@@ -16,7 +16,9 @@ class Relay:
         self.accepted = 0
         self.lost_answers = 0
         """How many more answers are lost: their connection is cut when their first bytes come."""
-        self.refusing = False
+        self.held = 0
+        """Bytes of clients that were not passed on."""
+        self._holding = False
         self._target = target
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -29,11 +31,12 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
 
+    def hold(self) -> None:
+        """Pass on nothing more of what clients send."""
+        self._holding = True
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
-        if self.refusing:
-            writer.transport.abort()
-            return
         self.accepted += 1
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
         pair = {writer, back}
@@ -55,6 +58,9 @@ class Relay:
                 if answer and self.lost_answers:
                     self.lost_answers -= 1
                     break
+                if self._holding and not answer:
+                    self.held += len(data)
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort() if answer else writer.close()

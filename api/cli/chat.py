@@ -252,7 +252,10 @@ async def _print_answers(client: RoomClient, progress: TurnProgress) -> None:
         if call.state == "failed":
             room.complain(f"{call.participant} failed: {call.message}")
     if progress.status != "completed":
-        room.complain(f"the turn {progress.status}: {progress.problem}")
+        why = f": {progress.problem}" if progress.problem else ""
+        room.complain(
+            f"the turn {'was cancelled' if progress.status == 'cancelled' else 'failed'}{why}"
+        )
 
 
 def _code(progress: TurnProgress) -> int:

@@ -34,10 +34,14 @@ class Conversation:
         self._console = None
 
     async def say(self, text: str) -> TurnProgress:
-        """Post `text`, and show the turn until it has ended. Raises `RoomError`."""
-        config = (await self._client.session(self.session))["config"]
-        posted = await self._client.post_turn(self.session, text)
-        return await self._follow(config, posted["turn"], posted["position"] - 1)
+        """Post `text`, and show the turn until it has ended.
+
+        Ctrl-C calls the turn off, a second one raises `KeyboardInterrupt`. Raises `RoomError`.
+        """
+        with _interrupts() as interrupted:
+            config = (await self._client.session(self.session))["config"]
+            posted = await self._client.post_turn(self.session, text)
+            return await self._follow(config, posted["turn"], posted["position"] - 1, interrupted)
 
     async def catch_up(self) -> None:
         """Say who sits here and what was said last; show the turn that is under way, if any."""
@@ -53,29 +57,25 @@ class Conversation:
         if under_way is not None:
             turns = {turn["turn"]: turn for turn in view["turns"]["last"]}
             started = turns.get(under_way, {}).get("started_at") or 1
-            await self._follow(view["config"], under_way, started - 1)
+            with _interrupts() as interrupted:
+                await self._follow(view["config"], under_way, started - 1, interrupted)
 
-    async def _follow(self, config: Mapping[str, Any], turn: str, after: int) -> TurnProgress:
+    async def _follow(
+        self, config: Mapping[str, Any], turn: str, after: int, interrupted: asyncio.Event
+    ) -> TurnProgress:
         watching = asyncio.create_task(
             watch(self._client, self.session, config, turn, self._console, after=after)
         )
+        hit = asyncio.create_task(interrupted.wait())
         try:
-            with _interrupts() as interrupted:
-                hit = asyncio.create_task(interrupted.wait())
-                await asyncio.wait({watching, hit}, return_when=asyncio.FIRST_COMPLETED)
-                if not watching.done():
-                    await self._cancel(turn)
-                    interrupted.clear()
-                    again = asyncio.create_task(interrupted.wait())
-                    await asyncio.wait({watching, again}, return_when=asyncio.FIRST_COMPLETED)
-                    again.cancel()
-                hit.cancel()
+            await asyncio.wait({watching, hit}, return_when=asyncio.FIRST_COMPLETED)
             if not watching.done():
-                raise KeyboardInterrupt
-            return watching.result()
+                await self._cancel(turn)
+            return await watching
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in (watching, hit):
+                task.cancel()
+            await asyncio.gather(watching, hit, return_exceptions=True)
 
     async def _cancel(self, turn: str) -> None:
         try:
@@ -120,13 +120,26 @@ def _heading(view: Mapping[str, Any]) -> list[Text]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[asyncio.Event]:
-    """An event that Ctrl-C sets, instead of what it does otherwise."""
+    """An event that Ctrl-C sets; a second Ctrl-C raises `KeyboardInterrupt` from here."""
     interrupted = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     before = signal.getsignal(signal.SIGINT)
-    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    leaving = False
+
+    def hit() -> None:
+        nonlocal leaving
+        if interrupted.is_set() and task is not None:
+            leaving = True
+            task.cancel()
+        interrupted.set()
+
+    loop.add_signal_handler(signal.SIGINT, hit)
     try:
         yield interrupted
+    except asyncio.CancelledError:
+        if leaving:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)

@@ -183,8 +183,8 @@ async def test_a_cut_stream_goes_on_where_it_was(shared: LocalRoom) -> None:
                 until_cut -= 1
                 if until_cut == 0:
                     line.cut()
-                    until_cut = chance.randint(1, 40)
-        assert line.accepted > 4
+                    until_cut = chance.randint(1, 8)
+        assert line.accepted >= 3  # one for requests, and the stream anew at least once
     assert positions == list(range(1, positions[-1] + 1))
     assert progress.status == "completed"
     done = await client_turn(shared, "cut", posted["turn"])

@@ -20,9 +20,11 @@ import pytest
 
 from actors.providers.config import ProviderSpec
 from events.types import RouteDecided
+from tests.relay import relay
 from tests.rooms import LocalRoom, local_room
 from tests.session_logs import SessionLog, session_config
 from tests.terminal import CTRL_C, CTRL_D, terminal
+from tests.waiting import eventually
 
 QUICK = ProviderSpec(id="rehearsal", type="rehearsal", config={"pace": 20, "stall_timeout": 0.3})
 """The built-in rehearsal, twenty times as fast."""
@@ -160,6 +162,24 @@ async def test_the_wait_is_bounded(room: LocalRoom) -> None:
     assert "goes on: look at it with 'control-room events slow'" in done.err
 
 
+async def test_an_interrupt_calls_off_what_a_script_asked(room: LocalRoom) -> None:
+    await room.create("interrupted", "a:instant b:late")
+    process = await start(room, "chat", "interrupted", "-m", "Hello")
+
+    async def under_way() -> bool:
+        events = await room.http.get("/v1/sessions/interrupted/events")
+        return "model.answered" in events.text
+
+    await eventually(under_way, within=30, what="the turn")
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert out.startswith(b"A \xc2\xb7 a (paced/instant):")
+    assert b"the turn was cancelled" in err
+    turn = (await room.http.get("/v1/sessions/interrupted/turns/t1")).json()
+    assert turn["status"] == "cancelled"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -227,6 +247,26 @@ async def test_ctrl_c_calls_off_the_turn_and_not_the_conversation(room: LocalRoo
     turn = (await room.http.get("/v1/sessions/called-off/turns/t1")).json()
     assert turn["status"] == "cancelled"
     assert [answer["participant"] for answer in turn["answers"]] in ([], ["a"])
+
+
+async def test_ctrl_c_twice_leaves(room: LocalRoom) -> None:
+    await room.create("left", "a:late")
+    async with (
+        relay(room.port) as line,
+        terminal(
+            "-m", "api.cli", "chat", "left", "--url", line.url, environment=environment(room)
+        ) as shown,
+    ):
+        await shown.expect("you> ")
+        shown.type("Hello\r")
+        await shown.expect("○ thinking")
+        line.hold()  # the room does not hear that the turn is called off
+        shown.type(CTRL_C)
+        await eventually(lambda: line.held, within=20, what="the cancel")
+        shown.type(CTRL_C)
+        assert await shown.ended() == 130
+    assert shown.raw.rindex(b"\x1b[?25h") > shown.raw.rindex(b"\x1b[?25l")
+    assert "Traceback" not in shown.text
 
 
 async def test_a_narrow_terminal_gets_lines(room: LocalRoom) -> None:

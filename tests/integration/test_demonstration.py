@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
@@ -17,9 +18,12 @@ from api.demonstration import SCENES, demonstrate
 from projections.replay import replay
 from tests.rooms import LocalRoom, local_room
 from tests.servers.llama import LlamaServer
+from tests.waiting import eventually
 
 QUICK = ProviderSpec(id="rehearsal", type="rehearsal", config={"pace": 25})
 """The built-in rehearsal, twenty-five times as fast."""
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
+BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"  # one picture
 PATTERNS = ("broadcast", "coordinator", "round_robin", "voting")
 
 
@@ -119,6 +123,25 @@ async def test_real_models_are_mentioned_and_not_asked(
     assert "Real models are within reach: llama_cpp (1). Try:" in text
     assert re.search(r"control-room chat --models llama_cpp/\S+", text)
     assert "may charge" in text
+
+
+async def test_the_terminal_is_as_before_after_ctrl_c(room: LocalRoom) -> None:
+    console = a_console(100, terminal=True)
+    screen = console.file
+    assert isinstance(screen, io.StringIO)
+    async with RoomClient(room.url) as client:
+        holding = asyncio.create_task(demonstrate(client, console))
+        await eventually(
+            lambda: HIDE in screen.getvalue() and "streaming" in screen.getvalue(),
+            within=20,
+            what="columns",
+        )
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+    shown = screen.getvalue()
+    assert shown.rindex(SHOW) > shown.rindex(HIDE)
+    assert shown.count(BEGIN) == shown.count(END) > 0
 
 
 async def test_what_the_room_refuses_is_said(tmp_path: Path) -> None:
