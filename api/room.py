@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from projections.database import Reader
-
 from actors.bus import Bus
 from actors.providers.config import Providers
 from api.settings import Settings
 from events.store import BlobStore, EventStore
 from events.values import Blob
+from projections.database import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from projections.database import open_reader
-from projections.runner import ProjectionRunner
-
 from actors.bus import Bus
 from api.known import known_providers
 from api.room import Room
@@ -17,6 +14,8 @@ from api.settings import Settings
 from events.errors import ConfigError
 from events.open import open_blobs, open_store
 from events.store import EventStore
+from projections.database import open_reader
+from projections.runner import ProjectionRunner
 
 _log = logging.getLogger(__name__)
 
