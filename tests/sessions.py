@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from actors.routing import context
 from actors.routing.batch import Given, compare
+from actors.routing.digests import request_digest
 from actors.routing.machine import Scripts, SessionMachine
 from actors.routing.registry import CURRENT
 from events.config import SessionConfig
@@ -215,21 +215,14 @@ class Driven:
         self.replay()
         for event in self.log:
             if isinstance(event.data, ModelAsked):
-                assert event.data.digest == self._rebuilt(event.turn or "", event.data)
+                turn = self.machine.session.turns[event.turn or ""]
+                rebuilt = request_digest(self.machine.session, turn, event.data)
+                assert event.data.digest == rebuilt
         for count in range(len(self.batches) + 1):
             machine = self.restored([event for batch in self.batches[:count] for event in batch])
             for batch in self.batches[count:]:
                 compare(batch, machine.advance(Given.of(batch[0]), batch[0].at))
             assert state(machine) == state(self.machine)
-
-    def _rebuilt(self, turn_id: str, asked: ModelAsked) -> str:
-        session = self.machine.session
-        turn = session.turns[turn_id]
-        assert turn.config
-        participant = turn.config.participant(asked.participant)
-        assert participant
-        model = context.request_model(participant, asked.parameters.model_dump(mode="json"))
-        return context.request_digest(context.parts(session, turn, asked), model)
 
 
 def state(machine: SessionMachine) -> dict[str, Any]:

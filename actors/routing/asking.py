@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
-from actors.routing import context
-from actors.routing.context import Part
+from actors.routing import context, digests
 from actors.routing.digests import Digests
 from actors.routing.steps import Answer, AskStep, Failure
 from events.config import Participant, SessionConfig
@@ -39,13 +40,15 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What of a participant's requests is the same from step to step."""
+    """What of a participant's requests is the same from step to step.
+
+    `asked` is validated once and copied for each step; `frames` are by history mode.
+    """
 
     config: SessionConfig
     participant: Participant
-    parameters: Parameters
-    model: bytes
-    systems: dict[str, tuple[Part, ...]]
+    asked: ModelAsked
+    frames: dict[str, bytes]
 
 
 class Asking:
@@ -65,40 +68,32 @@ class Asking:
         if upto is None:
             upto = self._session.position if step.see == "now" else turn.started_at
         known = self._of(config, step.participant)
-        participant, parameters, model = known.participant, known.parameters, known.model
+        participant, parameters = known.participant, known.asked.parameters
         if step.schema is not None:
             parameters = parameters.model_copy(update={"schema_": step.schema})
-            model = context.request_model(participant, parameters.model_dump(mode="json"))
         window = participant.window or config.window
-        rule = ContextRule(
-            mode=step.history or participant.history or config.history,
-            window=window if step.upto is None else step.window,
-            upto=upto,
-            exclude=step.exclude,
+        rule = _rule(
+            step.history or participant.history or config.history,
+            window if step.upto is None else step.window,
+            upto,
+            step.exclude,
         )
-        system = known.systems.get(rule.mode)
-        if system is None:
-            prompt = context.system_prompt(config, participant, rule.mode)
-            system = known.systems[rule.mode] = context.framing(prompt, "system")
-        text = None if step.instruction is None else self._texts.spill(step.instruction)
-        digest = self._digests.of(
-            turn,
-            participant,
-            rule,
-            system=system,
-            instruction=context.framing(text, "user"),
-            model=model,
-        )
-        return ModelAsked(
-            participant=participant.id,
-            provider=participant.provider,
-            model=participant.model_name,
-            purpose=step.purpose,
-            public=step.public,
-            context=rule,
-            instruction=text,
-            parameters=parameters,
-            digest=digest,
+        instruction = None if step.instruction is None else self._texts.spill(step.instruction)
+        frame = known.frames.get(rule.mode)
+        if frame is None or step.schema is not None or instruction:
+            system = context.system_prompt(config, participant, rule.mode)
+            frame = digests.frame(participant, parameters, system, instruction)
+            if step.schema is None and not instruction:
+                known.frames[rule.mode] = frame
+        return known.asked.model_copy(
+            update={
+                "purpose": step.purpose,
+                "public": step.public,
+                "context": rule,
+                "instruction": instruction,
+                "parameters": parameters,
+                "digest": self._digests.of(turn, participant.id, rule, frame),
+            }
         )
 
     def _of(self, config: SessionConfig, id: str) -> _Known:
@@ -106,17 +101,34 @@ class Asking:
         if known is None or known.config is not config:
             participant = config.participant(id)
             assert participant
-            parameters = Parameters(
-                temperature=participant.temperature,
-                top_p=participant.top_p,
-                max_tokens=participant.max_tokens,
-                seed=participant.seed,
-                stop=participant.stop_sequences,
-                extra=participant.extra,
+            asked = ModelAsked(
+                participant=participant.id,
+                provider=participant.provider,
+                model=participant.model_name,
+                purpose="answer",
+                context=ContextRule(upto=0),
+                parameters=Parameters(
+                    temperature=participant.temperature,
+                    top_p=participant.top_p,
+                    max_tokens=participant.max_tokens,
+                    seed=participant.seed,
+                    stop=participant.stop_sequences,
+                    extra=participant.extra,
+                ),
+                digest="0" * 64,
             )
-            model = context.request_model(participant, parameters.model_dump(mode="json"))
-            known = self._known[id] = _Known(config, participant, parameters, model, {})
+            known = self._known[id] = _Known(config, participant, asked, {})
         return known
+
+
+@lru_cache(maxsize=16)  # those who are asked at once mostly see the same
+def _rule(
+    mode: Literal["shared", "isolated", "none"],
+    window: int | None,
+    upto: int,
+    exclude: tuple[str, ...],
+) -> ContextRule:
+    return ContextRule(mode=mode, window=window, upto=upto, exclude=exclude)
 
 
 def repeated(step: ModelAsked, key: str, texts: Texts) -> AskStep:

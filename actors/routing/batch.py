@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from events.envelope import Event
 from events.errors import ReplayDiverged
@@ -12,8 +12,7 @@ from events.session import Session
 from events.types import Derived, Input
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """An input on its way in: the payload and what its envelope will say."""
 
     data: Input
@@ -26,9 +25,10 @@ class Given:
     @classmethod
     def of(cls, event: Event) -> Given:
         """The input that a recorded event was."""
-        if not isinstance(event.data, Input):
+        data = event.data
+        if not isinstance(data, Input):
             raise ReplayDiverged(event.position, event.type, "nothing")
-        return cls(event.data, event.by, event.command, event.turn, event.step, event.cause)
+        return cls(data, event.by, event.command, event.turn, event.step, event.cause)
 
 
 class Batch:

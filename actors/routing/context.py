@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, Literal
+from typing import Literal
 
-from events.canonical import canonical_json
 from events.config import Participant, SessionConfig
-from events.session import Entry, Session, Turn, text_digest
+from events.session import Entry, Session, Turn
 from events.types import ModelAsked
 from events.values import Blob, ContextRule, Text
 
 VERSION = 1
-"""Version of what these functions build; another text or order is a new version."""
+"""Version of what is built here, and of its digest; another text or order is a new version."""
 
 Role = Literal["system", "user", "assistant"]
 
@@ -29,12 +27,6 @@ class Part:
     role: Role
     label: str
     content: Text
-    digest: str
-
-    @property
-    def line(self) -> bytes:
-        """What of the part is digested, as a line of canonical JSON."""
-        return canonical_json([self.role, self.label, self.digest]) + b"\n"
 
 
 def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
@@ -43,45 +35,21 @@ def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
     assert config
     participant = config.participant(asked.participant)
     assert participant
-    return [
-        *framing(system_prompt(config, participant, rule.mode), "system"),
-        *(part(entry, participant.id) for entry in shown(session, participant.id, rule, turn.id)),
-        *framing(asked.instruction, "user"),
+    built = [
+        _part(entry, participant.id) for entry in shown(session, participant.id, rule, turn.id)
     ]
+    if system := system_prompt(config, participant, rule.mode):
+        built.insert(0, Part("system", "", system))
+    if asked.instruction:
+        built.append(Part("user", "", asked.instruction))
+    return built
 
 
-def framing(text: Text | None, role: Role) -> tuple[Part, ...]:
-    """The part of a system prompt or instruction, where there is one."""
-    return (Part(role, "", text, text_digest(text)),) if text else ()
-
-
-def part(entry: Entry, participant: str) -> Part:
+def _part(entry: Entry, participant: str) -> Part:
     """An utterance of the conversation as `participant` is shown it."""
     if entry.participant == participant:
-        return Part("assistant", "", entry.content, entry.digest)
-    label = f"[{entry.label}]: " if entry.participant else ""
-    return Part("user", label, entry.content, entry.digest)
-
-
-def request_digest(asked_parts: Iterable[Part], model: bytes) -> str:
-    """SHA-256 (hexadecimal) of the canonical request.
-
-    That is one line of canonical JSON (RFC 8785) for each message, `[role, label, SHA-256 of its
-    text]`, each ended by a line feed, and then `model` (see `request_model`).
-    """
-    return sha256(b"".join([*(part.line for part in asked_parts), model])).hexdigest()
-
-
-def request_model(participant: Participant, parameters: dict[str, Any]) -> bytes:
-    """What a request is besides its messages, in the form that is digested: canonical JSON."""
-    return canonical_json(
-        {
-            "provider": participant.provider,
-            "name": participant.model_name,
-            "chat_template": participant.chat_template,
-            "parameters": parameters,
-        }
-    )
+        return Part("assistant", "", entry.content)
+    return Part("user", f"[{entry.label}]: " if entry.participant else "", entry.content)
 
 
 def messages(asked_parts: list[Part], load: Load) -> list[tuple[Role, str]]:

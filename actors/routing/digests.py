@@ -1,89 +1,113 @@
-"""Request digests of one session, each made from what was digested before.
+"""Request digests: what a model is asked with, as one hash.
 
-A request holds the whole conversation, so that digesting each anew would cost more with every
-turn. The lines of `context.request_digest` come in the order of the conversation, therefore what
-earlier turns said is hashed once for each participant, and only what is new is added.
+The digest is the SHA-256 (hexadecimal) over lines of canonical JSON (RFC 8785): one for each
+utterance that is shown, `[participant or null, label, SHA-256 of its text]`, each ended by a line
+feed, and then the frame of the request (see `frame`).
+
+A request holds the whole conversation, so that hashing each anew would cost more with every turn.
+Therefore what earlier turns said is hashed once for all who see the same, and only what is new is
+added.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
+import orjson
+
 from actors.routing import context
-from actors.routing.context import Part
+from events.canonical import canonical_json
 from events.config import Participant
-from events.session import Session, Turn
-from events.values import ContextRule
+from events.session import Entry, Session, Turn, text_digest
+from events.types import ModelAsked
+from events.values import ContextRule, Parameters, Text
+
+
+def frame(
+    participant: Participant, parameters: Parameters, system: str, instruction: Text | None
+) -> bytes:
+    """All of a request but the conversation, as canonical JSON; texts by their SHA-256."""
+    return canonical_json(
+        {
+            "participant": participant.id,
+            "provider": participant.provider,
+            "name": participant.model_name,
+            "chat_template": participant.chat_template,
+            "parameters": parameters.model_dump(mode="json"),
+            "system": text_digest(system) if system else None,
+            "instruction": text_digest(instruction) if instruction else None,
+        }
+    )
+
+
+def request_digest(session: Session, turn: Turn, asked: ModelAsked) -> str:
+    """The digest of what was asked, made anew from the log."""
+    assert turn.config
+    participant = turn.config.participant(asked.participant)
+    assert participant
+    rule = asked.context
+    shown = context.shown(session, participant.id, rule, turn.id)
+    system = context.system_prompt(turn.config, participant, rule.mode)
+    around = frame(participant, asked.parameters, system, asked.instruction)
+    return sha256(_lines(shown) + around).hexdigest()
 
 
 @dataclass(slots=True)
 class _Running:
-    """The hash over the system prompt and the first `count` entries that the participant sees."""
+    """The hash over those of the first `count` entries that are visible."""
 
-    system: tuple[Part, ...]
     revision: int
     count: int = 0
     hash: Any = field(default_factory=sha256)
 
 
 class Digests:
-    """Gives what `context.request_digest` would give for the parts of a step."""
+    """Gives the digests of the steps of one session's open turn."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._running: dict[tuple[str, str], _Running] = {}
 
-    def of(
-        self,
-        turn: Turn,
-        participant: Participant,
-        rule: ContextRule,
-        *,
-        system: tuple[Part, ...],
-        instruction: tuple[Part, ...],
-        model: bytes,
-    ) -> str:
-        """The digest of a request of the open turn."""
+    def of(self, turn: Turn, participant: str, rule: ContextRule, around: bytes) -> str:
+        """What `request_digest` would give for a step with that rule and frame."""
         assert turn.started_at
-        id = participant.id
         if rule.window is not None or rule.upto < turn.started_at:
-            entries = context.shown(self._session, id, rule, turn.id)
-            conversation = (context.part(entry, id) for entry in entries)
-            return context.request_digest((*system, *conversation, *instruction), model)
-        running = self._earlier(turn.started_at, id, rule, system)
+            shown = context.shown(self._session, participant, rule, turn.id)
+            return sha256(_lines(shown) + around).hexdigest()
+        running = self._earlier(turn.started_at, participant, rule)
         request = running.hash.copy()
-        for entry in islice(self._session.entries, running.count, None):
-            if context.visible(entry, id, rule, turn.id):
-                request.update(context.part(entry, id).line)
-        for part in instruction:
-            request.update(part.line)
-        request.update(model)
+        news = self._session.entries[running.count :]
+        shown = [entry for entry in news if context.visible(entry, participant, rule, turn.id)]
+        request.update(_lines(shown) + around)
         digest: str = request.hexdigest()
         return digest
 
-    def _earlier(
-        self, started_at: int, id: str, rule: ContextRule, system: tuple[Part, ...]
-    ) -> _Running:
+    def _earlier(self, started_at: int, participant: str, rule: ContextRule) -> _Running:
         """The hash over all that was said before the turn that started at this position.
 
         Nothing of it can be excluded, and what was superseded stays so.
         """
-        key, entries = (id, rule.mode), self._session.entries
-        running = self._running.get(key)
-        if (
-            running is None
-            or running.revision != self._session.revision
-            or running.system != system
-        ):
-            running = self._running[key] = _Running(system, self._session.revision)
-            for part in system:
-                running.hash.update(part.line)
-        while running.count < len(entries) and entries[running.count].position < started_at:
-            entry = entries[running.count]
-            if context.visible(entry, id, rule, ""):
-                running.hash.update(context.part(entry, id).line)
-            running.count += 1
+        key = (rule.mode, participant if rule.mode == "isolated" else "")
+        running, entries = self._running.get(key), self._session.entries
+        if running is None or running.revision != self._session.revision:
+            running = self._running[key] = _Running(self._session.revision)
+        if running.count < len(entries) and entries[running.count].position < started_at:
+            shown = []
+            for entry in entries[running.count :]:
+                if entry.position >= started_at:
+                    break
+                running.count += 1
+                if context.visible(entry, participant, rule, ""):
+                    shown.append(entry)
+            running.hash.update(_lines(shown))
         return running
+
+
+def _lines(entries: Iterable[Entry]) -> bytes:
+    # Of texts alone, what orjson writes is canonical.
+    return b"".join(
+        orjson.dumps((entry.participant, entry.label, entry.digest)) + b"\n" for entry in entries
+    )

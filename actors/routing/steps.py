@@ -1,16 +1,19 @@
-"""What a router emits, and the outcomes that it gets back."""
+"""What a router emits, and the outcomes that it gets back.
+
+What passes between engine and machine are named tuples, which are made several times as fast as
+frozen dataclasses.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from events.types import Decision
 from events.values import ToolCall
 
 
-@dataclass(frozen=True, slots=True)
-class AskStep:
+class AskStep(NamedTuple):
     """Ask a participant.
 
     `see` says up to where the conversation is shown: as it stood when the turn `start`ed (with the
@@ -31,16 +34,14 @@ class AskStep:
     window: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimerStep:
+class TimerStep(NamedTuple):
     """Wake the router after so many seconds."""
 
     key: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class DrawStep:
+class DrawStep(NamedTuple):
     """A number by chance, recorded so that replay draws it again."""
 
     key: str
@@ -77,30 +78,26 @@ class Failure:
         return cls(key.split(":")[1], key, "Cancelled", "the step was cancelled")
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
+class Emitted(NamedTuple):
     """The router wants a step done."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """A step is not wanted any more."""
 
     key: str
     reason: Literal["race_lost", "turn_ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """The router recorded a decision."""
 
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The router returned `value`, or could not go on because of `fault`."""
 
     value: Any

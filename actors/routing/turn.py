@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actors.routing import valid
@@ -58,6 +58,7 @@ class Turn:
         self.facts = facts
         self.last_speaker = last_speaker
         """Who was decided on last in this session, or None."""
+        self._ids = frozenset(participant.id for participant in config.models)
 
     @property
     def participants(self) -> tuple[Participant, ...]:
@@ -112,7 +113,7 @@ class Turn:
     def ask_again(self, step: AskStep) -> Pending[Answer | Failure]:
         """Ask what an earlier turn asked, with the context of that time."""
         self._known(step.participant)
-        return self._engine.emit("ask", step.participant, lambda key: replace(step, key=key))
+        return self._engine.emit("ask", step.participant, lambda key: step._replace(key=key))
 
     def timer(self, seconds: float, name: str = "timer") -> Pending[None]:
         """Wait for so many seconds, at most a day; pauses of the session do not count."""
@@ -167,7 +168,6 @@ class Turn:
         )
 
     def _known(self, participant: str) -> None:
-        name = valid.text(participant, "a participant's id")
-        if self.config.participant(name) is None:
+        if valid.text(participant, "a participant's id") not in self._ids:
             names = ", ".join(p.id for p in self.participants)
-            raise RouterFault(f"{name[:100]!r} is not a participant: there are {names}")
+            raise RouterFault(f"{participant[:100]!r} is not a participant: there are {names}")

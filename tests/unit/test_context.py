@@ -234,11 +234,16 @@ def test_a_digest_is_what_it_says() -> None:
     models[0] |= {"system_prompt": "Be brief.", "temperature": 0.5, "history": "isolated"}
     room = Driven(models=models)
     room.post("Grüße")
+    room.answer("ask:b:1", "not for a")
+    room.answer("ask:a:1", "Hallo")
+    room.post("two")
     lines = [
-        ["system", "", sha256(b"Be brief.").hexdigest()],
-        ["user", "", sha256("Grüße".encode()).hexdigest()],
+        [None, "", sha256("Grüße".encode()).hexdigest()],
+        ["a", "A (a)", sha256(b"Hallo").hexdigest()],
+        [None, "", sha256(b"two").hexdigest()],
         {
             "chat_template": None,
+            "instruction": None,
             "name": "m-a",
             "parameters": {
                 "extra": {},
@@ -249,7 +254,9 @@ def test_a_digest_is_what_it_says() -> None:
                 "temperature": 0.5,
                 "top_p": None,
             },
+            "participant": "a",
             "provider": "test",
+            "system": sha256(b"Be brief.").hexdigest(),
         },
     ]
     text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
