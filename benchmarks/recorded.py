@@ -15,7 +15,9 @@ from events.envelope import Event, now
 from events.types import ModelAnswered, SessionCreated, TurnStarted
 from events.values import Blob, Cost, Message, Semantics, Usage
 
-WORDS = "the river carries stones slowly down towards the open water, where it comes to rest".split()
+WORDS = (
+    "the river carries stones slowly down towards the open water, where it comes to rest".split()
+)
 ANSWER = 120  # words
 PARTICIPANTS = 5
 
