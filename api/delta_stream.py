@@ -5,6 +5,7 @@ It is made by whoever needs it first and needs no care: it is not the record of 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -30,6 +31,7 @@ MAX_AGE = 15 * 60  # seconds
 MAX_BYTES = 128 * 1024 * 1024
 PAGE = 500  # pieces fetched at once
 PATIENCE = 2.0  # seconds for one page
+TRIES, PAUSE = 5, 0.2  # seconds between two tries to make the stream
 
 _CONFIG = StreamConfig(
     name=subjects.DELTA_STREAM,
@@ -50,16 +52,21 @@ async def ensure_stream(bus: Bus) -> bool:
     Without it, everything works but for the beginning of answers that are under way when a client
     comes back: that is missing until the answer is complete.
     """
-    try:
-        js = bus.jetstream()
+    trouble: Exception | None = None
+    for _ in range(TRIES):
         try:
-            await js.add_stream(_CONFIG)
-        except BadRequestError:
-            await js.update_stream(_CONFIG)  # made by another release
-    except (NatsError, TimeoutError, OSError) as error:
-        _log.warning("no stream of deltas, so answers under way cannot be shown again: %s", error)
-        return False
-    return True
+            js = bus.jetstream()
+            try:
+                await js.add_stream(_CONFIG)
+            except BadRequestError:
+                await js.update_stream(_CONFIG)  # made by another release
+        except (NatsError, TimeoutError, OSError) as error:
+            trouble = error
+            await asyncio.sleep(PAUSE)  # a server that has just started is not ready for this
+        else:
+            return True
+    _log.warning("no stream of deltas, so answers under way cannot be shown again: %s", trouble)
+    return False
 
 
 async def stored_pieces(

@@ -151,19 +151,24 @@ class Feed:
 
     async def watch_pieces(self) -> None:
         """Show pieces too, and have those of the open steps from their beginning."""
-        if self._watching is None:
-            self._watching = self._spawn(self._watch_pieces())
-        await asyncio.shield(self._watching)
+        watching = self._watching
+        if watching is None or (watching.done() and watching.exception() is not None):
+            watching = self._watching = self._spawn(self._watch_pieces())
+        await asyncio.shield(watching)
 
     async def _watch_pieces(self) -> None:
         self._buffer = []
         subject = subjects.deltas(self.session)
-        self._subscriptions.append(await self._bus.subscribe(subject, self._heard))
+        subscription = await self._bus.subscribe(subject, self._heard)
         try:
             # What was asked before is in the log now; what is asked later is heard whole.
             await self.catch_up()
-        finally:
             await self._refill(set(self.pieces.open))
+        except BaseException:
+            await subscription.unsubscribe()
+            self._buffer = None
+            raise
+        self._subscriptions.append(subscription)
 
     def _heard(self, msg: Msg) -> None:
         piece = _addressed(msg.subject, msg.data)

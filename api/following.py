@@ -200,7 +200,11 @@ class Feeds:
         head = await self._store.head(feed.session)
         if head is None:
             raise unknown_session(feed.session)
-        await feed.start(head)
+        try:
+            await feed.start(head)
+        except BaseException:
+            await feed.stop()
+            raise
 
     def _end(self, session: str) -> None:
         use = self._uses.pop(session)
@@ -214,10 +218,14 @@ class Feeds:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _reconnected(self) -> None:
+    def _reconnected(self) -> None:
+        self._spawn(self._begin_again())
+
+    async def _begin_again(self) -> None:
+        """What was published while NATS was away is known to nobody but the log."""
         self._streamed = False  # a server that was started again has forgotten its memory
         await self.start()
-        for use in self._uses.values():
+        for use in tuple(self._uses.values()):
             use.feed.reconnected()
 
 
