@@ -1,33 +1,25 @@
-"""The command line against a running room: as a person types it, and as a script calls it."""
+"""The command line against a running room, as a script calls it."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import json
-import os
 import re
 import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.providers.config import ProviderSpec
 from events.types import RouteDecided
-from tests.relay import relay
+from tests.commands import QUICK, run, start
 from tests.rooms import LocalRoom, local_room
 from tests.session_logs import SessionLog, session_config
-from tests.terminal import CTRL_C, CTRL_D, terminal
 from tests.waiting import eventually
-
-QUICK = ProviderSpec(id="rehearsal", type="rehearsal", config={"pace": 20, "stall_timeout": 0.3})
-"""The built-in rehearsal, twenty times as fast."""
 
 
 @pytest.fixture(scope="module")
@@ -36,48 +28,13 @@ async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalR
         yield room
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def environment(room: LocalRoom) -> dict[str, str]:
-    return {
-        **os.environ,
-        "CONTROL_ROOM_HOME": str(room.settings.home),
-        "CONTROL_ROOM_PORT": str(room.port),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-async def start(room: LocalRoom, *arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "api.cli", *arguments),
-        env=environment(room),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def run(room: LocalRoom, *arguments: str, typed: str = "") -> Done:
-    process = await start(room, *arguments)
-    out, err = await asyncio.wait_for(process.communicate(typed.encode()), 60)
-    assert process.returncode is not None
-    return Done(process.returncode, out.decode(), err.decode())
-
-
 async def session_of(room: LocalRoom, index: int = 0) -> str:
     """The id of the latest session, or of one before it."""
     listed = await room.http.get("/v1/sessions")
     return str(listed.json()["sessions"][index]["id"])
 
 
-# --- chat, called by a script --------------------------------------------------------------------
+# --- chat --------------------------------------------------------------------
 
 
 async def test_one_message_prints_everyones_answer(room: LocalRoom) -> None:
@@ -199,99 +156,6 @@ async def test_what_the_room_refuses_is_one_line(
     assert (done.code, done.out) == (code, "")
     assert said in done.err
     assert len(done.err.splitlines()) == 1
-
-
-# --- chat on a terminal --------------------------------------------------------------------------
-
-
-async def test_a_conversation_on_a_terminal(room: LocalRoom) -> None:
-    async with terminal(
-        "-m", "api.cli", "chat", "--pattern", "coordinator", "--title", "By hand",
-        columns=140, environment=environment(room),
-    ) as shown:  # fmt: skip
-        await shown.expect("coordinator  By hand")
-        await shown.expect("These are rehearsal models")
-        await shown.expect("you> ")
-        shown.type("How do we begin?\r")
-        await shown.expect("╭─+ architect ─+╮╭─+ coder ─+╮╭─+ reviewer ─+╮╭─+ critic ─+╮╭─+ tester")
-        await shown.expect("turn t1 completed · the answer is")
-        await shown.expect("you> ")
-        shown.type("And then?\r")
-        await shown.expect("turn t2 completed")
-        await shown.expect("you> ")
-        shown.type(CTRL_D)
-        session = (await shown.expect("control-room chat (sess_[0-9a-f]+)"))[1]
-        assert await shown.ended() == 0
-    assert b"\x1b[?25l" in shown.raw  # the cursor is hidden while columns are drawn,
-    assert shown.raw.rindex(b"\x1b[?25h") > shown.raw.rindex(b"\x1b[?25l")  # and comes back
-    view = (await room.http.get(f"/v1/sessions/{session}")).json()
-    assert view["turns"]["total"] == 2
-
-
-async def test_ctrl_c_calls_off_the_turn_and_not_the_conversation(room: LocalRoom) -> None:
-    await room.create("called-off", "a:instant b:late")
-    async with terminal(
-        "-m", "api.cli", "chat", "called-off", environment=environment(room)
-    ) as shown:
-        await shown.expect("you> ")
-        shown.type(CTRL_C)
-        await shown.expect(r"Ctrl-D leaves\.")
-        await shown.expect("you> ")
-        shown.type("Hello\r")
-        await shown.expect("○ thinking")
-        shown.type(CTRL_C)
-        await shown.expect("turn t1 cancelled")
-        await shown.expect("you> ")
-        shown.type(CTRL_D)
-        assert await shown.ended() == 1
-    turn = (await room.http.get("/v1/sessions/called-off/turns/t1")).json()
-    assert turn["status"] == "cancelled"
-    assert [answer["participant"] for answer in turn["answers"]] in ([], ["a"])
-
-
-async def test_ctrl_c_twice_leaves(room: LocalRoom) -> None:
-    await room.create("left", "a:late")
-    async with (
-        relay(room.port) as line,
-        terminal(
-            "-m", "api.cli", "chat", "left", "--url", line.url, environment=environment(room)
-        ) as shown,
-    ):
-        await shown.expect("you> ")
-        shown.type("Hello\r")
-        await shown.expect("○ thinking")
-        line.hold()  # the room does not hear that the turn is called off
-        shown.type(CTRL_C)
-        await eventually(lambda: line.held, within=20, what="the cancel")
-        shown.type(CTRL_C)
-        assert await shown.ended() == 130
-    assert shown.raw.rindex(b"\x1b[?25h") > shown.raw.rindex(b"\x1b[?25l")
-    assert "Traceback" not in shown.text
-
-
-async def test_a_narrow_terminal_gets_lines(room: LocalRoom) -> None:
-    await room.create("narrow", "a b")
-    async with terminal(
-        "-m", "api.cli", "chat", "narrow", "-m", "Hi", columns=40, environment=environment(room)
-    ) as shown:
-        await shown.expect("a │ ")
-        await shown.expect("completed")
-        assert await shown.ended() == 0
-    assert "╭" not in shown.text
-
-
-async def test_a_session_taken_up_again_says_what_was_said(room: LocalRoom) -> None:
-    await room.create("again", "a b")
-    await room.post("again", "Where were we?", wait=20)
-    open_turn = await room.post("again", "And this?")
-    async with terminal("-m", "api.cli", "chat", "again", environment=environment(room)) as shown:
-        await shown.expect(r"A · a \(paced/instant\), B · b \(paced/instant\)")
-        await shown.expect("you: ")
-        await shown.expect("you> ")
-        shown.type(CTRL_D)
-        assert await shown.ended() == 0
-    assert open_turn["turn"] == "t2"
-    assert "Where were we?" in shown.text or "And this?" in shown.text
 
 
 # --- looking -------------------------------------------------------------------------------------
