@@ -16,14 +16,15 @@ HANG: Final = "hang"
 CUT: Final = "cut"
 """Break the connection without an end."""
 
-Step = bytes | str
+Step = bytes | str | asyncio.Event
 
 
 @dataclass
 class Reply:
     """What the server does: send `steps`, each in a packet of its own as far as possible.
 
-    `after` holds the headers back until it is set; `hang_up` breaks the connection before them.
+    A step that is an event holds back what follows until it is set, `after` the headers as well;
+    `hang_up` breaks the connection before them.
     """
 
     steps: Iterable[Step] = ()
@@ -95,6 +96,8 @@ class ChatServer:
                 await asyncio.Event().wait()
             elif step == CUT:
                 request.transport.abort()
+            elif isinstance(step, asyncio.Event):
+                await step.wait()
             else:
                 assert isinstance(step, bytes)
                 await response.write(step)

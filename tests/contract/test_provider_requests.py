@@ -1,0 +1,157 @@
+"""What the provider of OpenAI-compatible servers sends, and leaves out where it is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from actors.providers.port import ChatMessage, ChatRequest, Tool
+from events.errors import ProviderError
+from events.values import Parameters, ToolCall
+from tests.contract.provider_calls import ASKED, HEADER, KEY, listen, scripted
+from tests.servers.chat import DONE, chunk, error, whole
+
+
+async def test_the_request_says_all_that_was_given() -> None:
+    tool = Tool("look", "Looks.", {"type": "object", "properties": {}})
+    asked = ChatRequest(
+        "a-model",
+        (
+            ChatMessage("system", "Be brief."),
+            ChatMessage("user", "Look!"),
+            ChatMessage(
+                "assistant", "", tool_calls=(ToolCall(id="c1", name="look", arguments="{}"),)
+            ),
+            ChatMessage("tool", "a cat", tool_call_id="c1"),
+        ),
+        Parameters(
+            temperature=0.5,
+            top_p=0.9,
+            max_tokens=9,
+            seed=4,
+            stop=("END",),
+            extra={"top_k": 3, "temperature": 0.1, "stream": False, "model": "another"},
+        ),
+        (tool,),
+    )
+    async with scripted() as (server, provider):
+        server.reply(*whole("A cat."))
+        await listen(provider, asked)
+    (request,) = server.requests
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.headers["X-Extra"] == HEADER
+    assert request.body == {
+        "model": "a-model",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.1,
+        "top_p": 0.9,
+        "max_tokens": 9,
+        "seed": 4,
+        "stop": ["END"],
+        "top_k": 3,
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Look!"},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [
+                    {
+                        "id": "c1",
+                        "type": "function",
+                        "function": {"name": "look", "arguments": "{}"},
+                    }
+                ],
+            },
+            {"role": "tool", "content": "a cat", "tool_call_id": "c1"},
+        ],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "look",
+                    "description": "Looks.",
+                    "parameters": {"type": "object", "properties": {}},
+                },
+            }
+        ],
+    }
+
+
+async def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "the key of somebody else")
+    async with scripted(api_key=None) as (server, provider):
+        server.reply(*whole("Hello"))
+        await listen(provider, ASKED)
+        assert "Authorization" not in server.requests[0].headers
+
+
+SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+async def test_a_schema_that_the_server_refuses_is_left_out_and_noted() -> None:
+    asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
+    async with scripted() as (server, provider):
+        assert provider.capabilities("a-model").structured_output
+        server.reply(
+            error("Unknown parameter: response_format", param="response_format"), status=400
+        )
+        server.reply(*whole("{}"))
+        answered = await listen(provider, asked)
+        assert [note for note in answered.end.notes if "response_format" in note]
+        assert [("response_format" in request.body) for request in server.requests] == [True, False]
+        await listen(provider, asked)
+        assert "response_format" not in server.requests[2].body, "it is refused only once"
+        assert not provider.capabilities("a-model").structured_output
+        assert provider.capabilities("another-model").structured_output
+
+
+async def test_a_schema_is_not_sent_where_the_configuration_says_so() -> None:
+    asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
+    async with scripted(structured_output=False) as (server, provider):
+        server.reply(*whole("{}"))
+        await listen(provider, asked)
+        assert "response_format" not in server.requests[0].body
+        assert not provider.capabilities("a-model").structured_output
+
+
+async def test_the_limit_of_tokens_goes_by_the_name_that_the_server_knows() -> None:
+    asked = replace(ASKED, parameters=Parameters(max_tokens=5))
+    async with scripted() as (server, provider):
+        server.reply(
+            error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+            status=400,
+        )
+        server.reply(*whole("Hi"))
+        await listen(provider, asked)
+        await listen(provider, asked)
+        sent = [
+            {key: value for key, value in request.body.items() if "tokens" in key}
+            for request in server.requests
+        ]
+        assert sent == [
+            {"max_tokens": 5},
+            {"max_completion_tokens": 5},
+            {"max_completion_tokens": 5},
+        ]
+
+
+async def test_an_old_server_is_asked_without_what_it_does_not_know() -> None:
+    async with scripted() as (server, provider):
+        server.reply(error("extra fields not permitted", param="stream_options"), status=422)
+        server.reply(chunk("Hi", finish="stop"), DONE)
+        answered = await listen(provider, ASKED)
+        assert (answered.text, answered.end.usage) == ("Hi", None)
+        assert ["stream_options" in request.body for request in server.requests] == [True, False]
+
+
+async def test_what_is_refused_again_is_an_error_and_not_remembered() -> None:
+    asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
+    async with scripted() as (server, provider):
+        server.reply(error("response_format is wrong, and so is all else"), status=400)
+        with pytest.raises(ProviderError, match="refuses the request"):
+            await listen(provider, asked)
+        assert len(server.requests) == 2
+        assert provider.capabilities("a-model").structured_output
