@@ -11,9 +11,11 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
+from threading import RLock
+from types import CodeType, ModuleType
 from typing import Any
 
 import orjson
@@ -67,23 +69,20 @@ def collect(directory: Path, entry: str) -> bytes:
 
 
 def load(source: bytes, entry: str) -> Route:
-    """The router of what `collect` gave; the same source gives the same function.
+    """The router of what `collect` gave, in modules of its own.
 
-    Raises `ConfigError` where the source cannot be run or has no such function.
+    Each call runs the modules afresh, so that nothing that one turn leaves in them can be found by
+    the next: a replay would not find it. Raises `ConfigError` where the source cannot be run or has
+    no such function.
     """
     name, function = _split(entry)
-    digest = sha256(source).hexdigest()
-    bundle = _BUNDLES.get(digest)
-    if bundle is None:
-        bundle = _Bundle(digest, _unpacked(source))
+    bundle = _Bundle(sha256(source).hexdigest(), _compiled(source))
     try:
         module = bundle.module(name)
+    except (ConfigError, KeyboardInterrupt):
+        raise
     except BaseException as error:
-        bundle.forget()
-        if isinstance(error, ConfigError | KeyboardInterrupt):
-            raise
         raise ConfigError(f"script {entry} cannot be run: {describe(error)}") from error
-    _BUNDLES[digest] = bundle
     route = getattr(module, function, None)
     if not callable(route):
         raise ConfigError(f"script {name} has no function {function!r}")
@@ -91,34 +90,47 @@ def load(source: bytes, entry: str) -> Route:
     return found
 
 
+@lru_cache(maxsize=64)
+def _compiled(source: bytes) -> Mapping[str, CodeType]:
+    """The code of each module of a bundle."""
+    code = {}
+    for name, text in _unpacked(source).items():
+        try:
+            code[name] = compile(text, f"<script {name}>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            raise ConfigError(f"script {name} is not Python: {describe(error)}") from error
+    return code
+
+
+_RUNNING = RLock()
+"""Held while modules are run: a name in `sys.modules` is the one being run."""
+
+
 class _Bundle:
     """The modules of one source, each run once and in a namespace of its own."""
 
-    def __init__(self, digest: str, sources: Mapping[str, str]) -> None:
+    def __init__(self, digest: str, code: Mapping[str, CodeType]) -> None:
         self._prefix = f"_script_{digest}"
-        self._sources = sources
+        self._code = code
         self._modules: dict[str, ModuleType] = {}
         self._builtins = {**vars(builtins), "__import__": self._import}
 
     def module(self, name: str) -> ModuleType:
         """The module of that name; runs it the first time."""
-        if name in self._modules:
-            return self._modules[name]
-        if name not in self._sources:
-            raise ConfigError(f"the recorded script has no module {name!r}")
-        code = compile(self._sources[name], f"<script {name}>", "exec", dont_inherit=True)
-        module = ModuleType(f"{self._prefix}.{name}")
-        module.__dict__["__builtins__"] = self._builtins
-        self._modules[name] = module
-        sys.modules[module.__name__] = module  # where dataclasses and pydantic look for it
-        exec(code, module.__dict__)
-        return module
-
-    def forget(self) -> None:
-        """Take the modules out of the interpreter again."""
-        for module in self._modules.values():
-            sys.modules.pop(module.__name__, None)
-        self._modules.clear()
+        with _RUNNING:
+            if name in self._modules:
+                return self._modules[name]
+            if name not in self._code:
+                raise ConfigError(f"the recorded script has no module {name!r}")
+            module = self._modules[name] = ModuleType(f"{self._prefix}.{name}")
+            module.__dict__["__builtins__"] = self._builtins
+            sys.modules[module.__name__] = module  # where dataclasses and pydantic look for it
+            try:
+                exec(self._code[name], module.__dict__)
+            except BaseException:
+                del self._modules[name], sys.modules[module.__name__]
+                raise
+            return module
 
     def _import(
         self,
@@ -129,14 +141,11 @@ class _Bundle:
         level: int = 0,
     ) -> ModuleType:
         """What the `import` statement of these modules calls."""
-        if level == 0 and name in self._sources:
+        if level == 0 and name in self._code:
             return self.module(name)
         if why := _not_importable("." * level + name, fromlist or ()):
             raise ConfigError(f"a script imports {name!r}, {why}")
         return builtins.__import__(name, globals, locals, fromlist or (), level)
-
-
-_BUNDLES: dict[str, _Bundle] = {}
 
 
 def _split(entry: str) -> tuple[str, str]:

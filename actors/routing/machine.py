@@ -35,7 +35,14 @@ from actors.routing.steps import (
 from actors.routing.turn import Facts, Turn
 from actors.routing.verdict import verdict
 from events.envelope import Event
-from events.errors import ConfigError, RouterFault, StoreError, UnknownEvent
+from events.errors import (
+    ConfigError,
+    Refused,
+    ReplayDiverged,
+    RouterFault,
+    StoreError,
+    UnknownEvent,
+)
 from events.session import DEADLINE, Session, Timer
 from events.session import Turn as TurnState
 from events.types import (
@@ -117,14 +124,18 @@ class SessionMachine:
     def restore(self, recorded: Sequence[Event]) -> None:
         """Fold a recorded stream; an open turn's router is run again up to where it stood.
 
-        Raises `ReplayDiverged` where that router does not do again what the log holds.
+        Raises `ReplayDiverged` where that router does not do again what the log holds, and what
+        `advance` raises where this process cannot run it.
         """
         index = _opened(recorded)
         for event in recorded[:index]:
             self.session.apply(event)
         while index < len(recorded):
             event = recorded[index]
-            made = self.advance(Given.of(event), event.at)
+            try:
+                made = self.advance(Given.of(event), event.at)
+            except Refused as error:
+                raise ReplayDiverged(event.position, event, f"nothing ({error})") from error
             compare(recorded[index : index + len(made)], made)
             index += len(made)
 

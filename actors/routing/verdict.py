@@ -29,11 +29,9 @@ def verdict(
 
 def _completed(turn: Turn, value: Any, texts: Texts) -> TurnCompleted | TurnFailed:
     if isinstance(value, Answer):
-        step = turn.steps.get(value.step)
-        said = step.outcome if step is not None else None
-        text = valid.text(value.text, "the text of an answer")
-        if isinstance(said, ModelAnswered) and text_digest(said.text) == text_digest(text):
+        if _given(turn, value.step, value.text):
             return TurnCompleted(answer_from=value.step)
+        text = valid.text(value.text, "the text of an answer")
         return TurnCompleted(answer=texts.spill(text))  # the router's own words
     if isinstance(value, str):
         return TurnCompleted(answer=texts.spill(str(valid.text(value, "an answer"))))
@@ -44,6 +42,17 @@ def _completed(turn: Turn, value: Any, texts: Texts) -> TurnCompleted | TurnFail
     if turn.somebody_answered:
         return TurnCompleted()
     return TurnFailed(reason="nobody_answered", message=_why_nobody(turn))
+
+
+def _given(turn: Turn, key: Any, text: Any) -> bool:
+    """Whether `text` is what step `key` was answered, word for word."""
+    step = turn.steps.get(key)
+    said = step.outcome if step is not None else None
+    return (
+        isinstance(said, ModelAnswered)
+        and isinstance(text, str)
+        and text_digest(said.text) == text_digest(text)
+    )
 
 
 def _why_nobody(turn: Turn) -> str:

@@ -26,6 +26,8 @@ IMPROVE = "Write your answer again, and take the criticism into account. Write t
 
 async def route(turn: Turn) -> Answer | Failure | None:
     """Ask the writer and the critic in turn; the last draft is the answer."""
+    if len(turn.participants) < 2:
+        raise ValueError("this script needs two participants: a writer and a critic")
     writer, critic = (participant.id for participant in turn.participants[:2])
     draft = await turn.ask(writer)
     for attempt in range(1, ROUNDS):

@@ -848,6 +848,15 @@ def test_a_derived_event_that_nothing_made_diverges() -> None:
     assert (diverged.value.position, diverged.value.actual) == (4, "nothing")
 
 
+def test_an_input_that_cannot_have_come_diverges() -> None:
+    room = Driven()
+    room.post()
+    room.answer("ask:a:1")
+    again = replace(room.log[-1], position=room.log[-1].position + 1)
+    with pytest.raises(ReplayDiverged, match=r"position 7: .*record model\.discarded"):
+        room.restored([*room.log, again])
+
+
 def test_a_torn_batch_diverges() -> None:
     room = Driven()
     room.post()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +152,45 @@ def test_two_versions_of_a_script_live_side_by_side(tmp_path: Path, write: Write
     room.prove()
 
 
-def test_the_same_source_is_run_once(tmp_path: Path, write: Write) -> None:
-    write(main="calls = []\nasync def route(turn): ...\nasync def other(turn): ...\n")
+def test_nothing_that_a_turn_leaves_in_a_module_is_found_by_the_next(
+    tmp_path: Path, write: Write
+) -> None:
+    write(
+        main="import part\nasync def route(turn):\n    return part.count()\n",
+        part="seen = []\ndef count():\n    seen.append(1)\n    return str(len(seen))\n",
+    )
+    room = scripted(tmp_path, "main:route")
+    for _ in range(3):
+        room.post()
+        assert room.last(TurnCompleted).answer == "1"
+    room.prove()
+
+
+def test_scripts_are_run_in_threads_at_once(tmp_path: Path, write: Write) -> None:
+    write(
+        main=(
+            "from __future__ import annotations\n"
+            "from dataclasses import dataclass\n"
+            "from typing import ClassVar\n"
+            "@dataclass\n"
+            "class Point:\n"
+            "    kind: ClassVar[str] = 'p'\n"
+            "    x: int = 0\n"
+            "async def route(turn):\n"
+            "    return str(Point(3))\n"
+        )
+    )
     source = collect(tmp_path, "main:route")
-    assert load(source, "main:route") is load(source, "main:route")
-    assert load(source, "main:other").__globals__ is load(source, "main:route").__globals__
+
+    def run(_: int) -> str:
+        try:
+            load(source, "main:route")(None).send(None)  # type: ignore[arg-type]
+        except StopIteration as stop:
+            return str(stop.value)
+        return "it waits"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(run, range(200))) == {"Point(x=3)"}
 
 
 def test_modules_may_import_each_other_and_define_dataclasses(tmp_path: Path, write: Write) -> None:
@@ -298,6 +333,12 @@ def test_without_its_critic_the_draft_stands_and_without_its_writer_there_is_non
     room.post()
     assert room.fail("ask:writer:1").endswith("turn.failed")
     room.prove()
+
+
+def test_the_example_says_whom_it_needs() -> None:
+    room = scripted(EXAMPLES, "critic:route", names=["writer"])
+    room.post()
+    assert "needs two participants: a writer and a critic" in room.last(TurnFailed).message
 
 
 def test_a_script_takes_the_turn(tmp_path: Path, write: Write) -> None:
