@@ -51,10 +51,11 @@ def test_a_recorded_session_is_read_as_it_was_written(name: str) -> None:
     assert dumps(recorded.about, recorded.events, recorded.contents) == path.read_bytes()
 
 
-def test_the_recorded_sessions_hold_every_event() -> None:
+def test_the_recorded_sessions_hold_every_event_that_replay_makes() -> None:
     assert {session.__name__ for session in RECORDED} <= set(NAMES)
     recorded = [event for name in NAMES for event in read(FOLDER / f"{name}.jsonl").events]
-    assert {event.type for event in recorded} == {payload.type for payload in PAYLOADS}
+    made = {payload.type for payload in PAYLOADS if payload.kind == "derived"}
+    assert made - {event.type for event in recorded} == set()
 
 
 Route = Callable[[Turn], Coroutine[Any, Any, Any]]
