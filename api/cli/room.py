@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from api.client import RoomClient
+    from api.settings import Settings
     from events.errors import ControlRoomError
 
 T = TypeVar("T")
@@ -30,8 +31,8 @@ Url = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        help="The room's address; default: http://127.0.0.1:8000, or as CONTROL_ROOM_HOST and"
-        " CONTROL_ROOM_PORT say. A token is taken from CONTROL_ROOM_TOKEN.",
+        help="The room's address; default: the room that runs in CONTROL_ROOM_HOME, or else as"
+        " CONTROL_ROOM_HOST and CONTROL_ROOM_PORT say. A token is taken from CONTROL_ROOM_TOKEN.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -71,7 +72,24 @@ def room_client(url: str | None) -> RoomClient:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     token = settings.token.get_secret_value() or None
-    return RoomClient(url or f"http://{host}:{settings.port}", token)
+    url = url or _running(settings) or f"http://{host}:{settings.port}"
+    return RoomClient(url, token)
+
+
+def _running(settings: Settings) -> str | None:
+    """The address of the room that runs in the settings' data directory, if one does."""
+    from api.running import noted
+
+    facts = noted(settings.run_dir).get("serve")
+    if facts is None or not isinstance(facts.get("url"), str):
+        return None
+    try:
+        os.kill(facts["pid"], 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass  # it runs, as another user
+    return str(facts["url"])
 
 
 def guarded(work: Callable[[], int], interrupted: int = INTERRUPTED) -> int:
