@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,11 @@ class LocalRoom:
         self.models: ModelHost
         self.room: Room
         self.http: httpx2.AsyncClient
-        self.port = 0
+        self.served: Served
+
+    @property
+    def port(self) -> int:
+        return self.served.port
 
     @property
     def url(self) -> str:
@@ -99,7 +103,7 @@ class LocalRoom:
         bus = await Bus.connect(self.nats.url, name="api-2")
         other = copy(self)
         try:
-            async with serving(replace(self.room, bus=bus)) as other.port:
+            async with serving(replace(self.room, bus=bus)) as other.served:
                 yield other
         finally:
             await bus.close()
@@ -196,7 +200,7 @@ async def local_room(
         reader = open_reader(settings.projections_path)
         stack.callback(reader.close)
         room.room = Room(settings, bus, reading, room.blobs, reader, providers)
-        room.port = await stack.enter_async_context(serving(room.room))
+        room.served = await stack.enter_async_context(serving(room.room))
         token = settings.token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         room.http = await stack.enter_async_context(
@@ -246,6 +250,14 @@ async def _projecting(room: LocalRoom) -> AsyncIterator[None]:
         await bus.close()
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server that is running."""
+
+    port: int
+    server: uvicorn.Server
+
+
 class _Server(uvicorn.Server):
     """A server within somebody else's process, whose signals it leaves alone."""
 
@@ -255,7 +267,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(room: Room) -> AsyncIterator[int]:
+async def serving(room: Room) -> AsyncIterator[Served]:
     """The API of `room` on a port of its own, as the product serves it."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -272,7 +284,7 @@ async def serving(room: Room) -> AsyncIterator[int]:
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await eventually(lambda: server.started or task.done(), within=20, what="the API")
-        yield int(listener.getsockname()[1])
+        yield Served(int(listener.getsockname()[1]), server)
     finally:
         server.should_exit = True
         await task

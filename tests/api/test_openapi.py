@@ -122,7 +122,7 @@ whatever = schemathesis.openapi.from_dict(DOCUMENT)
 
 
 @whatever.parametrize()
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_whatever_is_sent_the_room_answers_as_it_says(case: Any, furnished: LocalRoom) -> None:
     # A client that waits for what never comes would only wait.
     if case.query and "wait" in case.query:

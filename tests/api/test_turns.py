@@ -10,6 +10,7 @@ import pytest
 from events.types import TurnStarted
 from events.values import SPILL, Blob
 from tests.rooms import LocalRoom
+from tests.waiting import eventually
 
 
 async def test_a_posted_message_is_answered_by_everyone(shared: LocalRoom) -> None:
@@ -250,4 +251,6 @@ async def test_a_client_that_goes_away_leaves_nobody_waiting(room: LocalRoom) ->
             await room.post(session, wait=600)
     turn = (await room.http.get(f"/v1/sessions/{session}/turns/t1")).json()
     assert turn["status"] == "open"
-    # The room can be closed at once, which it could not while a request is under way.
+    tasks = room.served.server.server_state.tasks
+    await eventually(lambda: not tasks, within=5, what="the end of the request")
+    await room.http.post(f"/v1/sessions/{session}/close")
