@@ -8,6 +8,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import orjson
@@ -43,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 CONFLICTS = 5
 """How often a decision is made again after another writer was faster."""
+TOGETHER = 8
+"""Inputs that were waiting for a commit and go into the next one together, at most."""
 WIRE_LIMIT = 256 * 1024
 """Bytes of messages that an `Ask` carries itself; more go as a blob."""
 
@@ -71,8 +74,9 @@ class _Job:
 class Conductor:
     """Serialises everything that happens to one session.
 
-    One append is in flight at a time; a step is sent only after the commit that holds it. Where an
-    append fails, what is in memory is dropped and folded again from the log.
+    One append is in flight at a time; what comes meanwhile is taken up in its order, and goes into
+    the next one together. A step is sent only after the commit that holds it. Where an append
+    fails, what is in memory is dropped and folded again from the log.
     """
 
     def __init__(self, stream: str, around: Surroundings) -> None:
@@ -127,16 +131,56 @@ class Conductor:
     async def _work(self) -> None:
         try:
             while self._jobs:
-                job = self._jobs.popleft()
-                try:
-                    result = await self._carry_out(job.decide)
-                except Exception as error:
-                    self._report(job, error)
-                else:
-                    if job.answer is not None and not job.answer.done():
-                        job.answer.set_result(result)
+                jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), TOGETHER))]
+                if len(jobs) == 1 or not await self._done_together(jobs):
+                    for job in jobs:
+                        await self._do(job)
         finally:
             self._worker = None
+
+    async def _do(self, job: _Job) -> None:
+        try:
+            result = await self._carry_out(job.decide)
+        except Exception as error:
+            self._report(job, error)
+        else:
+            _answer(job, result)
+
+    async def _done_together(self, jobs: Sequence[_Job]) -> bool:
+        """Whether the jobs could be carried out with one commit.
+
+        Where not, each is to be done by itself: it then finds in the log whether it was done.
+        """
+        taken: list[tuple[_Job, Decision, int]] = []
+        refused: list[tuple[_Job, Exception]] = []
+        events: list[Event] = []
+        try:
+            machine = self._machine or await self._restore()
+            after, at = machine.session.position, now()
+            for job in jobs:
+                try:
+                    decision = job.decide(machine.session)
+                except Exception as error:
+                    refused.append((job, error))
+                    continue
+                made = self._made(machine, decision.givens, at)
+                events += made
+                taken.append((job, decision, _position(machine, decision, made)))
+            if events:
+                await self._append(machine, after, events)
+        except Exception:
+            self._forget()
+            return False
+        except BaseException:
+            self._forget()
+            raise
+        if events:
+            await self._let_happen(machine, events)
+        for job, reason in refused:
+            self._report(job, reason)
+        for job, decision, position in taken:
+            _answer(job, (decision, position))
+        return True
 
     def _report(self, job: _Job, error: Exception) -> None:
         if job.answer is not None and not job.answer.done():
@@ -151,36 +195,39 @@ class Conductor:
             machine = self._machine or await self._restore()
             decision = decide(machine.session)
             if not decision.givens:
-                return decision, decision.position or machine.session.position
+                return decision, _position(machine, decision, ())
             try:
                 events = await self._commit(machine, decision.givens)
             except Conflict:
                 continue
-            own = events[-1]
-            for event in events:
-                if event.command is not None:
-                    own = event
             await self._let_happen(machine, events)
-            return decision, own.position
+            return decision, _position(machine, decision, events)
         raise StoreError(f"session {self.stream!r} has another writer", retryable=True)
 
     async def _commit(self, machine: SessionMachine, givens: Sequence[Given]) -> list[Event]:
         """Append what follows from `givens`, all or nothing; on failure forget the machine."""
         after = machine.session.position
         try:
-            at = now()
-            events = [event for given in givens for event in machine.advance(given, at)]
-            # In the same batch: a head without an open turn says that nothing waits behind it.
-            while (start := self._start_next(machine.session)) is not None:
-                events += machine.advance(start, at)
-            for content in machine.texts.made.values():
-                await asyncio.to_thread(self._around.blobs.put, content)
-            machine.texts.made.clear()
-            await self._around.store.append(self.stream, after, events)
+            events = self._made(machine, givens, now())
+            await self._append(machine, after, events)
         except BaseException:
             self._forget()
             raise
         return events
+
+    def _made(self, machine: SessionMachine, givens: Sequence[Given], at: datetime) -> list[Event]:
+        """The events of `givens`, and of the turn that can start after them."""
+        events = [event for given in givens for event in machine.advance(given, at)]
+        # In the same batch: a head without an open turn says that nothing waits behind it.
+        while (start := self._start_next(machine.session)) is not None:
+            events += machine.advance(start, at)
+        return events
+
+    async def _append(self, machine: SessionMachine, after: int, events: list[Event]) -> None:
+        for content in machine.texts.made.values():
+            await asyncio.to_thread(self._around.blobs.put, content)
+        machine.texts.made.clear()
+        await self._around.store.append(self.stream, after, events)
 
     def _forget(self) -> None:
         self._machine = None
@@ -329,6 +376,19 @@ class Conductor:
         except ConfigError as error:
             reason = f"the turn cannot start: {error}"[:1000]
             return Given(TurnCancelled(reason=reason), by="router", turn=session.queue[0])
+
+
+def _position(machine: SessionMachine, decision: Decision, made: Sequence[Event]) -> int:
+    """The position that the decision led to: of its command's own event, where it has one."""
+    if not made:
+        return decision.position or machine.session.position
+    commanded = [event.position for event in made if event.command is not None]
+    return commanded[-1] if commanded else made[-1].position
+
+
+def _answer(job: _Job, result: tuple[Decision, int]) -> None:
+    if job.answer is not None and not job.answer.done():
+        job.answer.set_result(result)
 
 
 def _draw(session: Session, given: Given) -> Decision:
