@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query
@@ -229,10 +228,39 @@ class Done(BaseModel):
     status: str = Field(description="of the turn, or else of the session")
 
 
+class EventData(BaseModel):
+    """What an event says, and where it stands in its session."""
+
+    stream: str = Field(description="the session")
+    position: int = Field(description="in the session, from 1 without gaps: the cursor")
+    version: int = Field(description="of the payload's form")
+    by: str = Field(description="who caused it")
+    command: str | None = Field(description="id of the request that caused it")
+    turn: str | None
+    step: str | None = Field(description="such as ask:architect:2")
+    cause: int | None = Field(description="position of the event that it follows from")
+    payload: dict[str, Any] = Field(description="by the event's type")
+
+
+class CloudEvent(BaseModel):
+    """An event as CloudEvents 1.0 JSON."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str = Field(description="such as model.answered")
+    time: str = Field(description="for people; order is position")
+    datacontenttype: Literal["application/json"]
+    sequence: str = Field(default="", description="place in the store's own order, where asked so")
+    correlationid: str = Field(default="", description="the turn")
+    causationid: str = Field(default="", description="id of the event that it follows from")
+    data: EventData
+
+
 class EventPage(BaseModel):
     """Events in order, as CloudEvents 1.0, and the cursor for the next page."""
 
-    events: Sequence[dict[str, Any]]
+    events: tuple[CloudEvent, ...]
     next: int = Field(description="give it as 'after' to get what follows")
 
 

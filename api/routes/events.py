@@ -28,9 +28,8 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     },
 }
 
-Accept = Annotated[
-    str, Header(description=f"'{_STREAM}' for a stream that goes on as events happen")
-]
+# A header that the OpenAPI document says by the media types of the answer.
+Accept = Annotated[str, Header(include_in_schema=False)]
 
 
 @router.get(

@@ -127,8 +127,6 @@ def test_whatever_is_sent_the_room_answers_as_it_says(case: Any, furnished: Loca
     # A client that waits for what never comes would only wait.
     if case.query and "wait" in case.query:
         case.query["wait"] = 0
-    if case.headers:
-        case.headers.pop("Accept", None)
     case.call_and_validate(
         base_url=furnished.url,
         checks=[

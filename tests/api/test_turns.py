@@ -245,7 +245,8 @@ async def test_only_a_sensible_wait_is_taken(shared: LocalRoom, wait: str) -> No
 
 
 async def test_a_client_that_goes_away_leaves_nobody_waiting(room: LocalRoom) -> None:
-    session = await room.create("left", "a:late")
+    seat = {"id": "a", "provider": "rehearsal", "model_name": "late"}
+    session = await room.create("left", models=[seat])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await room.post(session, wait=600)
