@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from events.codec import MAX_NAME, Codec
 from events.commit import Append, Committer
 from events.envelope import Event, Head, Recorded
 from events.errors import ConfigError, StoreError, Tampered
+from events.readers import Readers
 from events.recorders.port import Recorder, store_error
 from events.store import Fault
 from events.writer import Writer
@@ -22,6 +22,8 @@ from events.writer import Writer
 T = TypeVar("T")
 
 READERS = 4
+SMALL = 500
+"""Events that a read may bring and still share its way with others."""
 
 
 class Journal:
@@ -36,7 +38,7 @@ class Journal:
         self._recorder = recorder
         self._codec = codec or Codec()
         self._closed = False
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="event-reader")
+        self._readers = Readers(READERS)
         self._writer = (
             None
             if read_only
@@ -51,7 +53,8 @@ class Journal:
         return await self._writer.submit(Append(stream, after, tuple(batch), sealed))
 
     async def read(self, stream: str, after: int = 0, limit: int | None = None) -> list[Event]:
-        return await self._in_reader(self._read, stream, after, limit)
+        alone = limit is None or limit > SMALL
+        return await self._in_reader(partial(self._read, stream, after, limit), alone=alone)
 
     def _read(self, stream: str, after: int, limit: int | None) -> list[Event]:
         decode, expected, events = self._codec.decode, after, []
@@ -63,7 +66,7 @@ class Journal:
         return events
 
     async def read_all(self, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        return await self._in_reader(self._read_all, after, limit)
+        return await self._in_reader(partial(self._read_all, after, limit), alone=True)
 
     def _read_all(self, after: int, limit: int) -> list[Recorded]:
         decode = self._codec.decode
@@ -75,7 +78,7 @@ class Journal:
         ]
 
     async def head(self, stream: str) -> Head | None:
-        return next(iter(await self._in_reader(self._recorder.heads, [stream])), None)
+        return next(iter(await self._in_reader(partial(self._recorder.heads, [stream]))), None)
 
     async def heads(self) -> list[Head]:
         return await self._in_reader(self._recorder.heads)
@@ -86,7 +89,7 @@ class Journal:
     async def verify(self, stream: str | None = None) -> AsyncIterator[Fault]:
         names = [stream] if stream is not None else await self._in_reader(self._recorder.streams)
         for name in names:
-            fault = await self._in_reader(first_fault, self._recorder, name)
+            fault = await self._in_reader(partial(first_fault, self._recorder, name), alone=True)
             if fault is not None:
                 yield fault
 
@@ -97,16 +100,14 @@ class Journal:
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        self._readers.shutdown()
+        self._readers.close()
         self._recorder.close()
 
-    async def _in_reader(self, call: Callable[..., T], *args: object) -> T:
+    async def _in_reader(self, call: Callable[[], T], *, alone: bool = False) -> T:
         if self._closed:
             raise StoreError("the event store is closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._readers, partial(call, *args)
-            )
+            return await self._readers.do(call, alone=alone)
         except PersistenceError as error:
             raise store_error(error, "reading the event store") from error
 
