@@ -10,8 +10,8 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray  # after the variables that it reads when imported
+from ray._private.node import Node
 from ray.exceptions import (
     ActorDiedError,
     GetTimeoutError,
     RayActorError,
-    RayTaskError,
+    RayError,
 )
 
 from events.errors import ConfigError, ControlRoomError
@@ -34,8 +35,12 @@ _log = logging.getLogger(__name__)
 NAMESPACE = "control-room"
 START_LIMIT = 60.0
 """Seconds in which a new actor has to be ready. An actor that finds no place hangs silently."""
-HEALTH_LIMIT = 5.0
-"""Seconds in which an actor has to say how it is."""
+HEALTH_LIMIT = 15.0
+"""Seconds in which an actor has to say how it is, on a machine that is busy with others too."""
+LOOK = 0.5
+"""Seconds between two looks at Ray's servers."""
+SERVERS = ("gcs_server", "raylet")
+"""Ray's own processes without which nothing goes on."""
 
 Health = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 Service = Callable[[dict[str, Any]], AbstractAsyncContextManager[Health]]
@@ -45,6 +50,12 @@ function that says how it is."""
 
 class ActorGone(ControlRoomError):
     """The actor is not there (any more); start another one."""
+
+    retryable = True
+
+
+class ClusterGone(ControlRoomError):
+    """Ray does not work (any more); start it again."""
 
     retryable = True
 
@@ -105,26 +116,29 @@ class Actor:
     handle: Any  # an ActorHandle; Ray types its methods as never returning
 
     async def health(self, within: float = HEALTH_LIMIT) -> dict[str, Any]:
-        """What the service says of itself.
+        """What the service says of itself, within so many seconds.
 
-        Raises `ActorGone` where the actor is dead for good or does not answer in time; while Ray
-        restarts it, waits.
+        While Ray restarts the actor, waits up to `START_LIMIT`. Raises `ActorGone` where it is dead
+        for good or does not answer in time.
         """
-        deadline = asyncio.get_running_loop().time() + within
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_LIMIT
         while True:
-            left = deadline - asyncio.get_running_loop().time()
             try:
                 answer: dict[str, Any] = await asyncio.wait_for(
-                    _result(self.handle.health.remote()), left
+                    _result(self.handle.health.remote()), within
                 )
             except ActorDiedError as error:
                 raise ActorGone(f"{self.name} ended: {_cause(error)}") from error
             except (TimeoutError, GetTimeoutError):
                 raise ActorGone(f"{self.name} does not answer within {within:g} s") from None
             except RayActorError:  # it is being restarted
-                await asyncio.sleep(min(0.1, max(left, 0)))
-            except RayTaskError as error:
-                raise ActorGone(f"{self.name} cannot say how it is: {error}") from error
+                if loop.time() > deadline:
+                    late = f"{self.name} was not back within {START_LIMIT:g} s"
+                    raise ActorGone(late) from None
+                await asyncio.sleep(0.1)
+            except RayError as error:
+                raise ActorGone(f"{self.name} cannot say how it is: {_cause(error)}") from error
             else:
                 return answer
 
@@ -138,7 +152,18 @@ _REMOTE: Any = ray.remote(  # Any: Ray's types do not know concurrency groups
 
 
 class Cluster:
-    """The room's actors on a Ray cluster, local or remote."""
+    """The room's actors on a Ray cluster: a remote one, or our own, with its servers' ids."""
+
+    def __init__(self, servers: Mapping[int, str]) -> None:
+        self._servers = servers
+
+    async def gone(self) -> str:
+        """Returns when one of our own cluster's servers has ended: its name."""
+        while True:
+            for pid, name in self._servers.items():
+                if _name_of(pid) != name:
+                    return name
+            await asyncio.sleep(LOOK)
 
     async def start(self, service: Service, name: str, settings: dict[str, Any]) -> Actor:
         """Have `service` running under `name`; one of that name that runs already is used.
@@ -164,7 +189,7 @@ class Cluster:
         """End the actor for good; its name is free afterwards."""
         try:
             ray.kill(actor.handle, no_restart=True)
-        except (RayActorError, ValueError) as error:
+        except (RayError, ValueError) as error:
             _log.debug("%s was gone already: %s", actor.name, error)
 
 
@@ -183,13 +208,18 @@ async def joined(address: str, scratch: Path) -> AsyncIterator[Cluster]:
             "object_store_memory": 80 * 1024 * 1024,
             "_temp_dir": str(scratch),
         }
-    await asyncio.to_thread(
-        lambda: ray.init(
-            namespace=NAMESPACE, log_to_driver=False, configure_logging=False, **options
-        )
-    )
+        _start_without_extras()
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        yield Cluster()
+        await asyncio.to_thread(
+            lambda: ray.init(
+                namespace=NAMESPACE, log_to_driver=False, configure_logging=False, **options
+            )
+        )
+    except Exception as error:  # Ray raises bare ones too
+        raise ClusterGone(f"Ray does not start: {_cause(error)}") from error
+    try:
+        yield Cluster({} if address else _servers())
     finally:
         await asyncio.to_thread(ray.shutdown)
 
@@ -198,5 +228,41 @@ async def _result(reference: Any) -> Any:
     return await reference
 
 
-def _cause(error: ActorDiedError) -> str:
+def _cause(error: Exception) -> str:
     return str(error).strip().splitlines()[-1] if str(error).strip() else "for no known reason"
+
+
+def _start_without_extras() -> None:
+    """Have Ray start here without what only several machines, or its web page, have use for.
+
+    Its autoscaler, log monitor and API server take 160 MB, and half of the time of a start. Their
+    names are Ray's own affair: a release that has no such methods starts all.
+    """
+
+    def not_started(*_: Any, **__: Any) -> None:
+        return
+
+    for name in ("start_monitor", "start_log_monitor", "start_api_server"):
+        if hasattr(Node, name):
+            setattr(Node, name, not_started)
+
+
+def _servers() -> dict[int, str]:
+    """Ids and names of Ray's own servers among our children (on Linux; elsewhere none)."""
+    found: dict[int, str] = {}
+    for path in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        with suppress(OSError):  # that thread has ended
+            for pid in map(int, path.read_text().split()):
+                if (name := _name_of(pid)) in SERVERS:
+                    found[pid] = name
+    return found
+
+
+def _name_of(pid: int) -> str:
+    """The name of a process; empty where it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    name, _, rest = stat.partition("(")[2].rpartition(") ")
+    return "" if rest.startswith("Z") else name

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from api.parent_death import tied
@@ -28,6 +28,7 @@ class Child:
 
     It dies with this process, however that dies, and has a session of its own, so that Ctrl-C in a
     terminal reaches only us. Its output goes to the file `log`, its process id to the folder `run`.
+    `sweep` is called, in a thread, whenever it has ended by itself, before it is started again.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Child:
         *,
         log: Path,
         run: Path,
+        sweep: Callable[[], object] | None = None,
     ) -> None:
         self.name = name
         self._command = tied(command)
         self._environment = dict(environment)
         self._log = log
         self._run = run
+        self._sweep = sweep
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -97,19 +100,31 @@ class Child:
             code = await self._process.wait()
             if loop.time() - began > STEADY:
                 pause = FIRST_PAUSE
-            _log.warning("%s %s; starting it again. %s", self.name, _how(code), self._last_words())
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
-            await self._spawn()
+            said = self._last_words() if code > 0 else ""
+            _log.warning("%s %s; starting it again%s", self.name, how_ended(code), said)
+            if self._sweep is not None:
+                await asyncio.to_thread(self._sweep)
+            while True:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+                try:
+                    await self._spawn()
+                    break
+                except OSError as error:
+                    _log.error("%s does not start: %s", self.name, error)
 
     def _last_words(self) -> str:
-        """The last line of its log, where it ended by itself."""
-        with self._log.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - LAST_WORDS))
-            lines = log.read().decode("utf-8", "replace").strip().splitlines()
-        return f"Last in {self._log.name}: {lines[-1].strip()}" if lines else ""
+        """Where its log is, and the last line there."""
+        try:
+            with self._log.open("rb") as log:
+                log.seek(0, os.SEEK_END)
+                log.seek(max(0, log.tell() - LAST_WORDS))
+                lines = log.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f"; last in {self._log}: {lines[-1].strip()}" if lines else ""
 
 
-def _how(code: int) -> str:
+def how_ended(code: int) -> str:
+    """An exit code in words; a negative one is a signal's."""
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

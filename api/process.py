@@ -5,7 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from events.errors import ControlRoomError
+
+_log = logging.getLogger(__name__)
 
 
 def prepare(log_level: str, log: Path | None = None) -> None:
@@ -25,3 +31,13 @@ def prepare(log_level: str, log: Path | None = None) -> None:
     for floor in ("api", "projections", "actors", "events"):
         logging.getLogger(floor).setLevel(log_level.upper())
     gc.set_threshold(50_000, 20, 100)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """What was raised on purpose ends the process with one line in its log, and code 1."""
+    try:
+        yield
+    except ControlRoomError as error:
+        _log.critical("%s", error)
+        sys.exit(1)

@@ -7,7 +7,7 @@ import signal
 
 import uvloop
 
-from api.process import prepare
+from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
 from api.wiring import projection_runner
 
@@ -15,8 +15,8 @@ from api.wiring import projection_runner
 async def project(settings: Settings) -> None:
     """Run until SIGTERM."""
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     async with projection_runner(settings) as runner:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
         work = asyncio.create_task(runner.run())
         until = asyncio.create_task(ended.wait())
         await asyncio.wait({work, until}, return_when=asyncio.FIRST_COMPLETED)
@@ -29,4 +29,5 @@ async def project(settings: Settings) -> None:
 if __name__ == "__main__":
     _settings = load_settings()
     prepare(_settings.log_level)
-    uvloop.run(project(_settings))
+    with in_one_line():
+        uvloop.run(project(_settings))

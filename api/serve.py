@@ -7,35 +7,40 @@ import hashlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx2
 from rich.console import Console
+from rich.text import Text
 
 from actors.providers.config import configured
 from actors.providers.discovery import discover
-from api.children import Child
+from api.children import Child, how_ended
 from api.known import write_found
 from api.lock import only_room
 from api.nats_server import BundledNats
 from api.process import prepare
-from api.reaper import MARK, end_marked, watchdog
+from api.reaper import MARK, PART, end_marked, watchdog
 from api.running import note
 from api.settings import Settings
 from events.errors import ConfigError, ControlRoomError
 
 _log = logging.getLogger(__name__)
 
-READY_WITHIN = 120.0
+READY_WITHIN = 240.0
 """Seconds in which everything has to be ready at the first start."""
 STOP_WITHIN = {"api": 8.0, "projector": 5.0, "supervisor": 15.0}
 """Seconds that each child has for a clean end, in the order of stopping."""
+RAY_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Without a cluster to join, Ray listens to this machine only, here as on those systems."""
 CHILDREN = {"supervisor": "api.supervisor", "projector": "api.projector", "api": "api.server"}
 
 
@@ -50,7 +55,8 @@ def serve(settings: Settings, *, demo: bool) -> int:
         with only_room(settings.lock_path):
             return asyncio.run(_serve(settings, console, demo))
     except ControlRoomError as error:
-        Console(stderr=True).print(f"control-room: {error.message}", markup=False, style="red")
+        problem = Text(f"control-room: {error.message}", style="red")
+        Console(stderr=True).print(problem, soft_wrap=True)
         return 2 if isinstance(error, ConfigError) else 1
 
 
@@ -77,16 +83,17 @@ async def _serve(settings: Settings, console: Console, demo: bool) -> int:
 async def _run(settings: Settings, console: Console, demo: bool) -> None:
     configured(settings.providers_path, settings.environment)  # refuse a bad file before all else
     settings = settings.model_copy(update={"port": _usable_port(settings)})
-    console.print(f"Starting Control Room in {settings.home} ...", markup=False, highlight=False)
+    console.print(Text(f"Starting Control Room in {settings.home} ..."), soft_wrap=True)
     settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in (*settings.run_dir.glob("*.json"), *settings.logs_dir.glob("*.log")):
+    for old in settings.run_dir.glob("*.json"):
         old.unlink()
+    for log in settings.logs_dir.glob("*.log"):
+        log.replace(log.with_suffix(".log.1"))  # what led to a crash can still be read
     write_found(settings, await discover())
-    async with _processes(settings) as children:
-        url = f"http://{_reachable(settings.host)}:{settings.port}"
-        await _until_ready(settings, url, children)
-        note(settings.run_dir, "serve", url=url)
-        console.print(f"Ready: [bold]{url}[/bold]", highlight=False)
+    url = f"http://{_reachable(settings.host)}:{settings.port}"
+    async with _processes(settings, url):
+        await _until_ready(settings, url)
+        console.print(f"Ready: [bold]{url}[/bold]", highlight=False, soft_wrap=True)
         if demo:
             await _demonstrate(settings, url, console)
         _next_steps(url, console)
@@ -94,7 +101,7 @@ async def _run(settings: Settings, console: Console, demo: bool) -> None:
 
 
 @asynccontextmanager
-async def _processes(settings: Settings) -> AsyncIterator[list[Child]]:
+async def _processes(settings: Settings, url: str) -> AsyncIterator[None]:
     """NATS and all children, running; all ended afterwards, whatever they have started too."""
     room = hashlib.sha256(str(settings.home).encode()).hexdigest()[:16]
     mark = f"{room}-{secrets.token_hex(4)}"
@@ -108,19 +115,22 @@ async def _processes(settings: Settings) -> AsyncIterator[list[Child]]:
         start_new_session=True,
         env={"PATH": os.environ.get("PATH", "")},
     )
+    note(settings.run_dir, "serve", url=url, mark=mark)
+    note(settings.run_dir, "watchdog", dog.pid)
     try:
         async with _nats(settings) as nats_url:
             children = [_child(settings, name, nats_url) for name in CHILDREN]
             try:
                 for child in children:
                     await child.start()
-                yield children
+                yield
             finally:
                 by_name = {child.name: child for child in children}
                 for name, within in STOP_WITHIN.items():
                     await by_name[name].stop(within)
     finally:
         await asyncio.to_thread(end_marked, mark)
+        await asyncio.to_thread(shutil.rmtree, settings.scratch_dir, ignore_errors=True)
         dog.kill()
         dog.wait()
 
@@ -146,29 +156,34 @@ async def _nats(settings: Settings) -> AsyncIterator[str]:
 async def _keep_nats(server: BundledNats, run: Path) -> None:
     while True:
         code = await server.wait()
-        _log.warning("nats-server ended (%s); starting it again", code)
-        try:
-            await server.restart()
-        except ControlRoomError as error:
-            _log.error("nats-server does not start: %s", error)
-            await asyncio.sleep(1)
-        else:
-            note(run, "nats", server.pid)
+        _log.warning("nats-server %s; starting it again", how_ended(code))
+        while server.pid is None:
+            try:
+                await server.restart()
+            except ControlRoomError as error:
+                _log.error("nats-server does not start: %s", error)
+                await asyncio.sleep(1)
+        note(run, "nats", server.pid)
 
 
 def _child(settings: Settings, name: str, nats_url: str) -> Child:
     environment = {
         **settings.environment,
         MARK: os.environ[MARK],
+        PART: name,
         "CONTROL_ROOM_HOME": str(settings.home),
         "CONTROL_ROOM_HOST": settings.host,
         "CONTROL_ROOM_PORT": str(settings.port),
         "CONTROL_ROOM_NATS": nats_url,
         "PYTHONUNBUFFERED": "1",
     }
+    if not settings.ray:
+        environment |= RAY_ON_LOOPBACK
     log = settings.logs_dir / f"{name}.log"
     command = [sys.executable, "-m", CHILDREN[name]]
-    return Child(name, command, environment, log=log, run=settings.run_dir)
+    # Ray's own processes may outlive the supervisor, and its actors hold on to the store.
+    sweep = partial(end_marked, os.environ[MARK], name)
+    return Child(name, command, environment, log=log, run=settings.run_dir, sweep=sweep)
 
 
 def _usable_port(settings: Settings) -> int:
@@ -191,7 +206,7 @@ def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
 
 
-async def _until_ready(settings: Settings, url: str, children: list[Child]) -> None:
+async def _until_ready(settings: Settings, url: str) -> None:
     """Returns when the API says that it is ready; raises with what is missing otherwise."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_WITHIN

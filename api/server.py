@@ -6,7 +6,7 @@ import uvicorn
 import uvloop
 
 from api.app import create_app
-from api.process import prepare
+from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
 from api.wiring import api_room
 
@@ -24,6 +24,7 @@ async def serve_api(settings: Settings) -> None:
             access_log=False,
             timeout_graceful_shutdown=3,
             server_header=False,
+            proxy_headers=False,  # nobody stands in front who would be believed
         )
         await uvicorn.Server(config).serve()
 
@@ -31,4 +32,5 @@ async def serve_api(settings: Settings) -> None:
 if __name__ == "__main__":
     _settings = load_settings()
     prepare(_settings.log_level)
-    uvloop.run(serve_api(_settings))
+    with in_one_line():
+        uvloop.run(serve_api(_settings))

@@ -27,6 +27,9 @@ from events.store import EventStore
 
 ENSURE_WITHIN = 90.0
 """Seconds in which the supervisor has to have a model's actor running."""
+ENSURE_TRY = 10.0
+"""Seconds after which it is asked once more: it may have died with the request."""
+ENSURE_PAUSE = 0.2
 STORE_WITHIN = 30.0
 """Seconds in which a router that died has to let go of the store."""
 
@@ -83,16 +86,19 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
 
 @asynccontextmanager
 async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
-    """A host of models, named `settings["name"]`; models are added to it by request."""
+    """A host named `settings["name"]` of `settings["models"]`; more are added to it by request."""
     prepare(settings["log_level"], _log(settings, settings["name"]))
     bus = await Bus.connect(settings["nats"], name=settings["name"])
     host = ModelHost(bus, open_blobs(settings["store"]), _providers(settings), os.environ)
+    for provider, model in settings["models"]:  # those that it began with, after a restart too
+        await host.ensure(provider, model)
 
     async def serve(msg: Msg) -> None:
         await host.serve(msg)
         _note(settings, settings["name"], models=(await host.health())["models"])
 
     await bus.subscribe(subjects.host(settings["name"]), serve)
+    _note(settings, settings["name"], models=settings["models"])
     try:
         yield host.health
     finally:
@@ -110,10 +116,21 @@ def _note(settings: dict[str, Any], name: str, **facts: Any) -> None:
 
 
 async def ensure(bus: Bus, provider: str, model: str) -> None:
-    """Ask the supervisor to have the model's actor running; raises where it cannot."""
+    """Have the supervisor start the model's actor, and another supervisor where the first dies.
+
+    Raises `ConfigError` where there can be none, and after `ENSURE_WITHIN` seconds what hindered.
+    """
     wanted = Ensure(provider=provider, model=model)
-    answer = await bus.request(subjects.SUPERVISOR, wanted, timeout=ENSURE_WITHIN)
-    raised(Reply.model_validate_json(answer))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ENSURE_WITHIN
+    while True:
+        try:
+            answer = await bus.request(subjects.SUPERVISOR, wanted, timeout=ENSURE_TRY)
+            return raised(Reply.model_validate_json(answer))
+        except ControlRoomError as error:
+            if not error.retryable or loop.time() > deadline:
+                raise
+        await asyncio.sleep(ENSURE_PAUSE)
 
 
 async def _store(url: str) -> EventStore:

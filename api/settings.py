@@ -8,10 +8,12 @@ printed.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import ipaddress
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -203,6 +205,12 @@ class Settings(BaseSettings):
     def logs_dir(self) -> Path:
         """The folder of the logs, one file a process."""
         return self.home / "logs"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Where a local Ray keeps sockets and logs: a short path, because sockets lie in it."""
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:10]
+        return Path(tempfile.gettempdir()) / f"cr-{digest}"
 
     @property
     def lock_path(self) -> Path:

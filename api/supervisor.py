@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import shutil
 import signal
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from actors import subjects
 from actors.bus import Bus, Msg
-from actors.cluster import Actor, ActorGone, Cluster, joined
+from actors.cluster import Actor, ActorGone, Cluster, ClusterGone, joined
 from actors.hosting import raised, refusal
 from actors.messages import Ensure, Reply
 from api import services
 from api.known import known_providers
-from api.process import prepare
+from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
 from events.errors import ControlRoomError
 
@@ -28,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 WATCH = 1.0
 """Seconds between two looks at the router."""
-ADD_WITHIN = 30.0
+ADD_WITHIN = 10.0
 """Seconds in which a host has to have a further model running."""
 
 
@@ -49,29 +46,27 @@ class Supervisor:
         self._hosts: dict[int, Actor] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._router: Actor | None = None
 
-    async def start(self) -> None:
-        """Returns when the router works and requests for models are taken."""
+    async def run(self) -> None:
+        """Take requests for models, and have the router running, for ever."""
         await self._bus.subscribe(subjects.SUPERVISOR, self._requested)
-        await self._start_router()
-
-    async def watch(self) -> None:
-        """Have the router running, for ever."""
+        router: Actor | None = None
+        trouble = ""
         while True:
-            await asyncio.sleep(WATCH)
             try:
-                if self._router is None:
-                    await self._start_router()
+                if router is None:
+                    router = await self._start_router()
+                    trouble = ""
                 else:
-                    await self._router.health(services.STORE_WITHIN)
-            except ActorGone as error:
-                _log.warning("%s; starting another", error)
-                if self._router is not None:
-                    self._cluster.end(self._router)
-                self._router = None
+                    await router.health(services.STORE_WITHIN)
             except ControlRoomError as error:
-                _log.error("the router does not start: %s", error)
+                if router is not None:
+                    _log.warning("%s; starting another", error)
+                    self._cluster.end(router)
+                    router = None
+                elif trouble != (trouble := str(error)):
+                    _log.error("the router does not start: %s", error)
+            await asyncio.sleep(WATCH)
 
     async def ensure(self, provider: str, model: str) -> None:
         """Returns when an actor of the model takes calls."""
@@ -90,17 +85,19 @@ class Supervisor:
                         return
             if host is None:
                 name = f"models-{place}"
-                settings = {**self._settings, "name": name}
+                settings = {**self._settings, "name": name, "models": [[provider, model]]}
                 host = await self._cluster.start(services.models, name, settings)
                 self._hosts[place] = host
+                return
             wanted = Ensure(provider=provider, model=model)
             answer = await self._bus.request(subjects.host(host.name), wanted, timeout=ADD_WITHIN)
             raised(Reply.model_validate_json(answer))
 
-    async def _start_router(self) -> None:
+    async def _start_router(self) -> Actor:
         settings = {**self._settings, "partitions": list(range(subjects.PARTITIONS))}
-        self._router = await self._cluster.start(services.router, "router-0", settings)
+        router = await self._cluster.start(services.router, "router-0", settings)
         _log.info("the router works")
+        return router
 
     def _requested(self, msg: Msg) -> None:
         task = asyncio.create_task(self._answer(msg))
@@ -117,39 +114,36 @@ class Supervisor:
             await msg.respond(Reply())
 
 
-def scratch_folder(home: Path) -> Path:
-    """Where Ray keeps sockets and logs of this room: short, because sockets lie in it."""
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:10]
-    return Path(tempfile.gettempdir()) / f"cr-{digest}"
-
-
 async def supervise(settings: Settings) -> None:
-    """Run until SIGTERM."""
+    """Run until SIGTERM; raises `ClusterGone` where Ray does not start, or ends."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    scratch = scratch_folder(settings.home)
     if not settings.ray:
-        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
-    async with joined(settings.ray, scratch) as cluster:
+        await asyncio.to_thread(shutil.rmtree, settings.scratch_dir, ignore_errors=True)
+    async with joined(settings.ray, settings.scratch_dir) as cluster:
+        loop.add_signal_handler(signal.SIGTERM, ended.set)  # Ray has set one of its own
         bus = await Bus.connect(settings.nats_url, name="supervisor")
         arguments = services.service_settings(
             settings, known_providers(settings), settings.nats_url
         )
         supervisor = Supervisor(cluster, bus, arguments, settings.models_per_process)
-        await supervisor.start()
-        watch = asyncio.create_task(supervisor.watch())
+        work = asyncio.create_task(supervisor.run())
+        gone = asyncio.create_task(cluster.gone())
         until = asyncio.create_task(ended.wait())
         try:
-            done, _ = await asyncio.wait({watch, until}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.wait({work, gone, until}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+            if gone.done():
+                raise ClusterGone(f"Ray's {gone.result()} has ended, and all actors with it")
         finally:
-            watch.cancel()
+            work.cancel()
+            gone.cancel()
             await bus.close()
 
 
 if __name__ == "__main__":
     _settings = load_settings()
     prepare(_settings.log_level)
-    asyncio.run(supervise(_settings))
+    with in_one_line():
+        asyncio.run(supervise(_settings))
