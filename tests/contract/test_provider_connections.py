@@ -72,7 +72,7 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
 async def test_time_outs_are_about_the_provider_and_not_about_whoever_listens() -> None:
     """A slow listener does not make a stream stall."""
     heard, asked_for_more = "", [asyncio.Event(), asyncio.Event()]
-    async with scripted(stall_timeout=0.2) as (server, provider):
+    async with scripted(stall_timeout=0.4) as (server, provider):
         # Each piece is sent when the listener is done with the one before, which takes it longer
         # than a server may take.
         server.reply(chunk("a"), asked_for_more[0], chunk("b"), asked_for_more[1], *whole("c")[1:])
@@ -80,7 +80,7 @@ async def test_time_outs_are_about_the_provider_and_not_about_whoever_listens() 
             async for item in stream:
                 if isinstance(item, Delta) and item.text != "c":
                     busy = asyncio.get_running_loop().create_future()
-                    await asyncio.wait({busy}, timeout=0.3)
+                    await asyncio.wait({busy}, timeout=0.5)
                     asked_for_more[len(heard)].set()
                 heard += item.text if isinstance(item, Delta) else "."
     assert heard == "abc."
