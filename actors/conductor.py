@@ -46,6 +46,8 @@ CONFLICTS = 5
 """How often a decision is made again after another writer was faster."""
 TOGETHER = 8
 """Inputs that were waiting for a commit and go into the next one together, at most."""
+AGAIN, LAST_AGAIN = 1.0, 30.0
+"""Seconds after which a session is taken up again that the store did not let go on; doubled."""
 WIRE_LIMIT = 256 * 1024
 """Bytes of messages that an `Ask` carries itself; more go as a blob."""
 
@@ -86,12 +88,15 @@ class Conductor:
         self._jobs: deque[_Job] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._again: asyncio.TimerHandle | None = None
+        self._pause = AGAIN
 
     @property
     def idle(self) -> bool:
         """Whether nothing is going on, so that the session can be dropped from memory."""
         open_turn = self._machine is not None and self._machine.session.open is not None
-        return not self._jobs and self._worker is None and not open_turn
+        busy = self._jobs or self._worker or self._again
+        return not busy and not open_turn
 
     async def submit(self, decide: Decide) -> tuple[Decision, int]:
         """Decide in turn and commit; returns the decision and the position it led to.
@@ -112,8 +117,9 @@ class Conductor:
 
     async def stop(self) -> None:
         """Drop the session from memory; what was not committed did not happen."""
-        for timer in self._timers.values():
-            timer.cancel()
+        self._forget()
+        if self._again is not None:
+            self._again.cancel()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -189,6 +195,18 @@ class Conductor:
             _log.warning("session %s: %s", self.stream, error)
         else:
             _log.error("session %s", self.stream, exc_info=error)
+        if isinstance(error, ControlRoomError) and error.retryable and self._machine is None:
+            self._take_up_later()
+
+    def _take_up_later(self) -> None:
+        """The session may have timers and calls, which only its log knows of now."""
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._pause, self._take_up)
+            self._pause = min(2 * self._pause, LAST_AGAIN)
+
+    def _take_up(self) -> None:
+        self._again = None
+        self.wake()
 
     async def _carry_out(self, decide: Decide) -> tuple[Decision, int]:
         for _ in range(CONFLICTS):
@@ -247,7 +265,7 @@ class Conductor:
             for event in recorded:
                 machine.session.apply(event)
             self._give_up(machine, error)
-        self._machine = machine
+        self._machine, self._pause = machine, AGAIN
         turn = machine.session.open
         for key in machine.waiting if turn else ():
             step = turn.steps.get(key) if turn else None

@@ -16,6 +16,7 @@ from typing import Any
 
 from actors.router import RouterActor
 from events.envelope import Event, Head
+from events.errors import StoreError
 from events.store import EventStore
 from events.types import (
     TURN_ENDS,
@@ -182,3 +183,38 @@ async def nothing_kept(room: LocalRoom) -> None:
         return bool(said["undelivered"] == 0)
 
     await eventually(delivered, within=30, what="receipts of every answer")
+
+
+class Unwilling(Recording):
+    """An event store that does not take anything for a while."""
+
+    def __init__(self, store: EventStore) -> None:
+        super().__init__(store)
+        self.willing = True
+        self.refused = asyncio.Event()
+
+    async def append(self, stream: str, after: int, batch: Sequence[Event]) -> Head:
+        if not self.willing:
+            self.refused.set()
+            raise StoreError("the disk is full", retryable=True)
+        return await super().append(stream, after, batch)
+
+
+async def test_a_deadline_is_kept_though_the_store_was_away_when_it_came(tmp_path: Path) -> None:
+    async with local_room(tmp_path) as room:
+        await room.stop_router()
+        room.store = store = Unwilling(room.store)
+        await room.start_router()
+        late = {"id": "a", "provider": "rehearsal", "model_name": "late"}  # says nothing for 8 s
+        answer = await room.http.post(
+            "/v1/sessions", json={"session_id": "s1", "models": [late], "deadline": 1}
+        )
+        assert answer.is_success, answer.text
+        await room.post("s1")
+        store.willing = False
+        await asyncio.wait_for(store.refused.wait(), 20)
+        store.willing = True
+        streams = await all_ended(room, {"s1": ("t1",)})
+        kinds = [event.type for event in streams["s1"]]
+        assert kinds[3:6] == ["timer.fired", "model.cancelled", "turn.failed"]
+        await assert_sound(room.store, room.blobs, {"s1": ("t1",)})
