@@ -24,6 +24,7 @@ STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
+LAST_CHUNK = b"0\r\n\r\n"
 WORDS = ("rivers ", "carry ", "stones ", "slowly ", "towards ", "open ", "water, ", "and rest. ")
 GOLDEN = 0.6180339887  # spreads the streams' tokens evenly over an interval
 TICK = 0.005  # seconds; longest wait for what may have become due
@@ -33,8 +34,12 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-class _Form:
-    """The server-sent events of one model's answers, each in an HTTP chunk of its own."""
+def _chunks(events: list[bytes]) -> bytes:
+    return b"".join(map(_chunk, events))
+
+
+class Form:
+    """The server-sent events of one model's answers."""
 
     def __init__(self, model: str) -> None:
         head = orjson.dumps(
@@ -44,34 +49,33 @@ class _Form:
         self._after = b'"},"finish_reason":null}]}\n\n'
         opened = b',"choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}\n\n'
         closed = b',"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-        self.opening = STREAM_HEAD + _chunk(b"data: " + head + opened)
-        self._closing = _chunk(b"data: " + head + closed)
+        self.opening = b"data: " + head + opened
+        self._closing = b"data: " + head + closed
         self._usage = b"data: " + head + b',"choices":[],"usage":'
-        self._size = len(self._before) + len(self._after)
         self._bursts: dict[int, bytes] = {}
 
     def token(self, text: bytes) -> bytes:
-        return b"%x\r\n%b%b%b\r\n" % (
-            self._size + len(text),
-            self._before,
-            text,
-            self._after,
-        )
+        """The event of one token; `text` needs no escaping."""
+        return self._before + text + self._after
 
-    def closing(self, tokens: int) -> bytes:
+    def closing(self, tokens: int) -> list[bytes]:
+        """The events that end an answer of so many tokens."""
         usage = {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": tokens + 10}
-        return b"%b%b%b0\r\n\r\n" % (
+        return [
             self._closing,
-            _chunk(self._usage + orjson.dumps(usage) + b"}\n\n"),
-            _chunk(b"data: [DONE]\n\n"),
-        )
+            self._usage + orjson.dumps(usage) + b"}\n\n",
+            b"data: [DONE]\n\n",
+        ]
+
+    def events(self, tokens: int) -> list[bytes]:
+        """A whole answer."""
+        texts = (WORDS[index % len(WORDS)].encode() for index in range(tokens))
+        return [self.opening, *map(self.token, texts), *self.closing(tokens)]
 
     def burst(self, tokens: int) -> bytes:
-        """A whole answer at once."""
+        """A whole answer as its HTTP response, each event in a chunk of its own."""
         if tokens not in self._bursts:
-            texts = (WORDS[index % len(WORDS)].encode() for index in range(tokens))
-            parts = [self.opening, *map(self.token, texts), self.closing(tokens)]
-            self._bursts[tokens] = b"".join(parts)
+            self._bursts[tokens] = STREAM_HEAD + _chunks(self.events(tokens)) + LAST_CHUNK
         return self._bursts[tokens]
 
 
@@ -81,7 +85,7 @@ class _Paced:
     __slots__ = ("begin", "connection", "form", "interval", "sent", "tokens")
 
     def __init__(
-        self, connection: _Connection, form: _Form, tokens: int, interval: float, begin: float
+        self, connection: _Connection, form: Form, tokens: int, interval: float, begin: float
     ) -> None:
         self.connection, self.form, self.tokens = connection, form, tokens
         self.interval, self.begin, self.sent = interval, begin, 0
@@ -92,7 +96,7 @@ class Provider:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._forms: dict[str, _Form] = {}
+        self._forms: dict[str, Form] = {}
         self._due: list[tuple[float, int, _Paced]] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -122,13 +126,13 @@ class Provider:
         model = request["model"]
         form = self._forms.get(model)
         if form is None:
-            form = self._forms[model] = _Form(model)
+            form = self._forms[model] = Form(model)
         tokens = request.get("max_tokens") or 10
         pace = request.get("tokens_per_second")
         if not pace:
             connection.write(form.burst(tokens))
             return
-        connection.write(form.opening)
+        connection.write(STREAM_HEAD + _chunk(form.opening))
         self._count += 1
         begin = time.monotonic() + self._count * GOLDEN % 1 / pace
         paced = _Paced(connection, form, tokens, 1 / pace, begin)
@@ -154,10 +158,10 @@ class Provider:
             self.tokens += 1
             self.late += now - due
             self.latest = max(self.latest, now - due)
-            data = paced.form.token(b"%08d " % stamp(due))
+            data = _chunk(paced.form.token(b"%08d " % stamp(due)))
             if paced.sent == paced.tokens:
                 heapq.heappop(heap)
-                connection.write(data + paced.form.closing(paced.tokens))
+                connection.write(data + _chunks(paced.form.closing(paced.tokens)) + LAST_CHUNK)
             else:
                 following = paced.begin + paced.sent * paced.interval
                 heapq.heapreplace(heap, (following, count, paced))
