@@ -83,6 +83,20 @@ class Progress:
 
 
 @pytest.fixture
+async def bus(nats_server: BundledNats) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats_server.url)
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def progress(bus: Bus) -> Progress:
+    progress = Progress()
+    await bus.subscribe(subjects.PROJECTED, progress.hear)
+    return progress
+
+
+@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[EventStore]:
     store = open_store(f"sqlite:///{tmp_path}/room.db")
     yield store
@@ -101,11 +115,8 @@ async def commit(store: EventStore, bus: Bus, log: SessionLog) -> None:
 
 
 async def test_a_notice_wakes_the_runner_and_it_tells_how_far_it_has_come(
-    nats_server: BundledNats, store: EventStore, reader: Reader, tmp_path: Path
+    bus: Bus, progress: Progress, store: EventStore, reader: Reader, tmp_path: Path
 ) -> None:
-    bus = await Bus.connect(nats_server.url)
-    progress = Progress()
-    await bus.subscribe(subjects.PROJECTED, progress.hear)
     early = eventful_log("early", Random(1))
     await append_all(store, [early])
 
@@ -118,15 +129,11 @@ async def test_a_notice_wakes_the_runner_and_it_tells_how_far_it_has_come(
             assert reader.tracked() == await store.last()
             assert reader.position(f"s{n}") > 0
     assert progress.seen == sorted(set(progress.seen))
-    await bus.close()
 
 
 async def test_many_commits_at_once_are_all_counted_in(
-    nats_server: BundledNats, store: EventStore, reader: Reader, tmp_path: Path
+    bus: Bus, progress: Progress, store: EventStore, reader: Reader, tmp_path: Path
 ) -> None:
-    bus = await Bus.connect(nats_server.url)
-    progress = Progress()
-    await bus.subscribe(subjects.PROJECTED, progress.hear)
     logs = [eventful_log(f"s{n}", Random(n), actions=15) for n in range(40)]
 
     runner = ProjectionRunner(store, tmp_path / "projections.db", bus, page=50, poll=NEVER)
@@ -140,30 +147,26 @@ async def test_many_commits_at_once_are_all_counted_in(
     async with ProjectionRunner(store, tmp_path / "whole.db") as whole:
         await whole.catch_up()
     assert dump(tmp_path / "projections.db") == dump(tmp_path / "whole.db")
-    await bus.close()
 
 
 async def test_without_notices_the_runner_looks_by_itself(
-    store: EventStore, reader: Reader, tmp_path: Path, nats_server: BundledNats
+    bus: Bus, progress: Progress, store: EventStore, reader: Reader, tmp_path: Path
 ) -> None:
-    bus = await Bus.connect(nats_server.url)
-    progress = Progress()
-    await bus.subscribe(subjects.PROJECTED, progress.hear)
     runner = ProjectionRunner(store, tmp_path / "projections.db", bus, poll=0.05)
     async with running(runner):
         for n in range(3):
             await append_all(store, [eventful_log(f"s{n}", Random(n))])  # and no notice
             await progress.reached(await store.last())
     assert reader.tracked() == await store.last()
-    await bus.close()
 
 
 async def test_the_runner_outlives_nats(
-    nats_server: BundledNats, store: EventStore, reader: Reader, tmp_path: Path
+    nats_server: BundledNats,
+    bus: Bus,
+    progress: Progress,
+    store: EventStore,
+    tmp_path: Path,
 ) -> None:
-    bus = await Bus.connect(nats_server.url)
-    progress = Progress()
-    await bus.subscribe(subjects.PROJECTED, progress.hear)
     runner = ProjectionRunner(store, tmp_path / "projections.db", bus, poll=NEVER)
     async with running(runner):
         await commit(store, bus, eventful_log("before", Random(1)))
@@ -173,8 +176,7 @@ async def test_the_runner_outlives_nats(
         await nats_server.start()
         # The new connection is a reason to look; nothing else announces what was missed.
         await progress.reached(await store.last())
-    assert reader.position("meanwhile") > 0
-    await bus.close()
+    assert open_reader(tmp_path / "projections.db").position("meanwhile") > 0
 
 
 class Faulty:
@@ -194,14 +196,11 @@ class Faulty:
 
 async def test_a_store_that_fails_is_tried_again(
     store: EventStore,
-    reader: Reader,
     tmp_path: Path,
-    nats_server: BundledNats,
+    bus: Bus,
+    progress: Progress,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bus = await Bus.connect(nats_server.url)
-    progress = Progress()
-    await bus.subscribe(subjects.PROJECTED, progress.hear)
     await append_all(store, [eventful_log("s1", Random(1))])
     faulty = Faulty(store)
     runner = ProjectionRunner(
@@ -218,7 +217,6 @@ async def test_a_store_that_fails_is_tried_again(
         await progress.reached(await store.last())
     told = [record for record in caplog.records if "stand still" in record.message]
     assert len(told) == 1  # once, and not for every try
-    await bus.close()
 
 
 @pytest.mark.parametrize("seed", range(2))
