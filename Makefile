@@ -21,7 +21,7 @@ ifeq ($(STALE),yes)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test install check lint types imports bench chaos lock clean distclean
+.PHONY: help run test install check lint types imports bench chaos chaos-short lock clean distclean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [DEMO=0] [PYTHON=python3.11] [ARGS=...]"; echo
@@ -50,8 +50,11 @@ imports: $(VENV)/test.stamp ## Check that imports point downward
 bench: $(VENV)/test.stamp ## Measure (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(VENV)/test.stamp ## Run the tests that kill processes at random
-	@$(BIN)/python -m pytest -q -m chaos $(ARGS)
+chaos: $(VENV)/test.stamp ## Kill processes of a busy room at random, for CHAOS_SECONDS (600)
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -q -m chaos -rP $(ARGS)
+
+chaos-short: ## The same for a minute
+	@CHAOS_SECONDS=60 $(MAKE) --no-print-directory chaos
 
 # The versions already locked stay, unless UPGRADE=1 asks for the newest.
 UV ?= $(or $(shell command -v uv),$(wildcard $(BIN)/uv))

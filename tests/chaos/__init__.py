@@ -1,0 +1,1 @@
+"""Processes of a room that die at random, under load."""
