@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,8 @@ from api.settings import Settings
 from events.errors import ControlRoomError, StoreError
 from events.open import open_blobs, open_store
 from events.store import EventStore
+
+_log = logging.getLogger(__name__)
 
 ENSURE_WITHIN = 90.0
 """Seconds in which the supervisor has to have a model's actor running."""
@@ -55,7 +58,7 @@ def _providers(settings: dict[str, Any]) -> Providers:
 @asynccontextmanager
 async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
     """The router of the partitions in `settings["partitions"]`."""
-    prepare(settings["log_level"], _log(settings, "router-0"))
+    prepare(settings["log_level"], _log_file(settings, "router-0"))
     bus = await Bus.connect(settings["nats"], name="router")
     store = await _store(settings["store"])
     blobs = open_blobs(settings["store"])
@@ -76,6 +79,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
     )
     await actor.start()
     _note(settings, "router-0")
+    _log.info("the router works; %d sessions go on", (await actor.health())["sessions"])
     try:
         yield actor.health
     finally:
@@ -87,7 +91,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
 @asynccontextmanager
 async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
     """A host named `settings["name"]` of `settings["models"]`; more are added to it by request."""
-    prepare(settings["log_level"], _log(settings, settings["name"]))
+    prepare(settings["log_level"], _log_file(settings, settings["name"]))
     bus = await Bus.connect(settings["nats"], name=settings["name"])
     host = ModelHost(bus, open_blobs(settings["store"]), _providers(settings), os.environ)
     for provider, model in settings["models"]:  # those that it began with, after a restart too
@@ -99,6 +103,7 @@ async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
 
     await bus.subscribe(subjects.host(settings["name"]), serve)
     _note(settings, settings["name"], models=settings["models"])
+    _log.info("taking calls for %s", ", ".join("/".join(name) for name in settings["models"]))
     try:
         yield host.health
     finally:
@@ -106,7 +111,7 @@ async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
         await bus.close()
 
 
-def _log(settings: dict[str, Any], name: str) -> Path | None:
+def _log_file(settings: dict[str, Any], name: str) -> Path | None:
     return Path(settings["logs"]) / f"{name}.log" if settings["logs"] else None
 
 
