@@ -61,6 +61,7 @@ class Calls:
         self._calls: dict[Key, Call] = {}
         self._known: set[tuple[str, str]] = set()
         self._sends: set[asyncio.Task[None]] = set()
+        self._starts: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -70,7 +71,7 @@ class Calls:
 
     async def stop(self) -> None:
         """Stop listening; calls go on without us."""
-        tasks = [*self._sends, *([self._ticker] if self._ticker else [])]
+        tasks = [*self._sends, *self._starts.values(), *([self._ticker] if self._ticker else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,11 +101,9 @@ class Calls:
 
     async def _warm(self, provider: str, model: str) -> None:
         try:
-            await self._ensure(provider, model)
+            await self._start(provider, model)
         except ControlRoomError as error:
             _log.warning("no actor for %s/%s yet: %s", provider, model, error)
-        else:
-            self._known.add((provider, model))
 
     async def cancel(self, key: Key) -> None:
         """Tell the model's actor that the call is not wanted any more."""
@@ -122,16 +121,28 @@ class Calls:
 
     async def _ensure_and_send(self, key: Key, ask: Ask) -> None:
         try:
-            await self._ensure(ask.provider, ask.model)
+            await self._start(ask.provider, ask.model)
         except ControlRoomError as error:
             call = self._calls.get(key)
             if call is not None and call.attempt == ask.attempt:
                 self._unservable(key, ask.attempt, error)
             return
-        self._known.add((ask.provider, ask.model))
         if (call := self._calls.get(key)) is not None:
             call.heard = asyncio.get_running_loop().time()
             await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
+
+    async def _start(self, provider: str, model: str) -> None:
+        """Have an actor of the model; whoever waits for the same one, waits together."""
+        name = (provider, model)
+        task = self._starts.get(name)
+        if task is None:
+            task = self._starts[name] = asyncio.create_task(self._started(*name))
+            task.add_done_callback(lambda _: self._starts.pop(name, None))
+        await asyncio.shield(task)
+
+    async def _started(self, provider: str, model: str) -> None:
+        await self._ensure(provider, model)
+        self._known.add((provider, model))
 
     def _heard(self, msg: Msg) -> None:
         parts = msg.subject.split(".")
