@@ -261,10 +261,15 @@ class Conductor:
             machine.restore(recorded)
         except ReplayDiverged as error:
             _log.error("session %s: its router does not repeat itself: %s", self.stream, error)
-            machine = SessionMachine(self.stream, self._around.load, self._around.scripts)
-            for event in recorded:
-                machine.session.apply(event)
+            machine = self._folded(recorded)
             self._give_up(machine, error)
+        except ControlRoomError as error:
+            if error.retryable:
+                raise
+            # A turn that this release cannot continue can still be read, cancelled and closed, and
+            # its deadline ends it.
+            _log.error("session %s: its open turn cannot go on here: %s", self.stream, error)
+            machine = self._folded(recorded)
         self._machine, self._pause = machine, AGAIN
         turn = machine.session.open
         for key in machine.waiting if turn else ():
@@ -275,6 +280,13 @@ class Conductor:
                 )
         self._wind_timers(machine)
         self._look_ahead(machine)
+        return machine
+
+    def _folded(self, recorded: Sequence[Event]) -> SessionMachine:
+        """The session's state without the router of its open turn."""
+        machine = SessionMachine(self.stream, self._around.load, self._around.scripts)
+        for event in recorded:
+            machine.session.apply(event)
         return machine
 
     def _give_up(self, machine: SessionMachine, error: ReplayDiverged) -> None:
@@ -312,7 +324,7 @@ class Conductor:
                     await self._send(machine, event)
                 case ModelAnswered() | ModelFailed():
                     self._around.calls.done(key)
-                    if event.data.attempt > 1:
+                    if _asked_again(machine, event):
                         await self._around.calls.cancel(key)
                 case ModelCancelled():
                     await self._around.calls.cancel(key)
@@ -415,3 +427,9 @@ def _draw(session: Session, given: Given) -> Decision:
     if turn is None or turn.id != given.turn or given.step in turn.steps:
         return Decision()
     return Decision((given,))
+
+
+def _asked_again(machine: SessionMachine, event: Event) -> bool:
+    """Whether another attempt of the step may still be under way."""
+    turn = machine.session.turns[event.turn or ""]
+    return turn.steps[event.step or ""].attempt > 1

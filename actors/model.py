@@ -227,6 +227,13 @@ class ModelActor:
             call.asking = False
             self._failed += 1
             update = {"failed": await attempt.failed(error)}
+        except Exception as error:
+            # Without an outcome the router would ask, and pay, again for what fails again.
+            _log.exception("%s/%s: a call failed", *self._name)
+            call.asking = False
+            self._failed += 1
+            fault = ControlRoomError(f"the model's actor failed ({type(error).__name__})")
+            update = {"failed": await attempt.failed(fault)}
         return outcome.model_copy(update=update)
 
     async def _deliver(self, call: _Call, outcome: Outcome) -> None:

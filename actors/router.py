@@ -113,15 +113,17 @@ class RouterActor:
     def _conductor(self, stream: str) -> Conductor:
         conductor = self._conductors.get(stream)
         if conductor is None:
-            conductor = self._conductors[stream] = Conductor(stream, self._around)
             self._evict()
+            conductor = self._conductors[stream] = Conductor(stream, self._around)
         self._conductors.move_to_end(stream)
         return conductor
 
     def _evict(self) -> None:
-        if len(self._conductors) > KEPT:
+        """Make room for one more session; those in which something goes on stay."""
+        surplus = len(self._conductors) + 1 - KEPT
+        if surplus > 0:
             idle = [name for name, one in self._conductors.items() if one.idle]
-            for name in idle[: len(self._conductors) - KEPT]:
+            for name in idle[:surplus]:
                 del self._conductors[name]
 
     def _load(self, blob: Blob) -> str:
@@ -191,10 +193,14 @@ class RouterActor:
         except StoreError as error:
             _log.warning("an outcome of %s was not committed: %s", outcome.session, error)
             return  # no receipt: the model's actor sends it again
+        except Exception:
+            _log.exception("an outcome of %s could not be taken", outcome.session)
+            return
         counted = decision.state == "open"
         await msg.respond(Receipt(status="committed" if counted else "discarded"))
 
     def _silent(self, key: Key, attempt: int) -> None:
+        _log.warning("session %s: nothing is heard of %s in %s", key[0], key[2], key[1])
         self._conductor(key[0]).tell(partial(reask, key=key, attempt=attempt))
 
     def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:

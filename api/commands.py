@@ -13,6 +13,7 @@ from api.problems import ProblemError, kind_of
 
 TRIES = 3
 PATIENCE = 4.0  # seconds for one try
+PAUSE = 0.5  # seconds before a router that could not commit is asked again
 
 
 class Commands:
@@ -31,6 +32,7 @@ class Commands:
         answers within `tries` times `patience` seconds, else what the router says against it.
         """
         subject = subjects.commands(subjects.partition(command.session))
+        why = "the room's router does not answer"
         for _ in range(self._tries):
             try:
                 reply = Reply.model_validate_json(
@@ -45,11 +47,13 @@ class Commands:
             problem = reply.problem
             if problem is not None and problem.status != 503:
                 raise _refusal(problem)
-            await asyncio.sleep(0.1)
+            if problem is not None:
+                why = problem.message
+            await asyncio.sleep(PAUSE)
         raise ProblemError(
             "unavailable",
-            "the room's router does not answer, so this may or may not take effect: send the same "
-            "request again, with the Idempotency-Key of this answer",
+            f"{why}, so this may or may not take effect: send the same request again, with the "
+            "Idempotency-Key of this answer",
             headers={"Idempotency-Key": command.id},
         )
 

@@ -21,7 +21,7 @@ from api.delta_stream import stored_pieces
 from api.pieces import Gap, Pieces, StepKey
 from api.shown import Committed, Piece, Shown
 from events.envelope import Event, Head
-from events.errors import StoreError
+from events.errors import ControlRoomError
 from events.store import EventStore
 from events.types import TurnStarted
 
@@ -41,12 +41,14 @@ _Addressed = tuple[StepKey, int, bytes]
 class Feed:
     """The events of one session from its start on, and the pieces between them.
 
-    `position` is that of the last event shown.
+    `position` is that of the last event shown. `fault` is set when the log cannot be followed any
+    more: every follower is told.
     """
 
     def __init__(self, session: str, bus: Bus, store: EventStore) -> None:
         self.session = session
         self.position = 0
+        self.fault: ControlRoomError | None = None
         self.pieces = Pieces()
         self.watchers: set[asyncio.Event] = set()
         self._bus = bus
@@ -121,8 +123,12 @@ class Feed:
             self._hint.clear()
             try:
                 await self.catch_up()
-            except StoreError as error:
+            except ControlRoomError as error:
                 _log.warning("session %s cannot be followed: %s", self.session, error)
+                if not error.retryable:
+                    self.fault = error
+                    self._wake()
+                    return
 
     async def catch_up(self) -> None:
         """Show everything that is in the log by now."""

@@ -65,6 +65,8 @@ class Follower:
                 shown = self._wanted(since)
             if shown:
                 return shown
+            if feed.fault is not None:
+                raise feed.fault
             if self._place is not None:
                 await self._grown.wait()
                 self._grown.clear()
@@ -176,6 +178,9 @@ class Feeds:
     @asynccontextmanager
     async def _use(self, session: str) -> AsyncIterator[Feed]:
         use = self._uses.get(session)
+        if use is not None and use.feed.fault is not None:
+            self._end(session)
+            use = None
         if use is None:
             feed = Feed(session, self._bus, self._store)
             use = self._uses[session] = _Use(feed, self._spawn(self._open(feed)))

@@ -8,7 +8,6 @@ repetitions are recognised, and so is a gap, which is filled from the DELTAS str
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import orjson
@@ -116,10 +115,6 @@ class Pieces:
             return text
         self._hold(key, text)
         return None
-
-    def snapshot(self) -> Iterator[tuple[StepKey, OpenStep]]:
-        """Every open step with its pieces so far."""
-        yield from self.open.items()
 
     def _keep(self, key: StepKey, piece: str) -> None:
         step = self.open[key]

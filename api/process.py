@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ def prepare(log_level: str, log: Path | None = None) -> None:
 
     Libraries only warn.
 
+    What the process writes is for its user alone: conversations, and the keys of providers.
+
     The garbage collector looks less often than by default: a process that keeps many events spends
     half of the time of reading them there otherwise, and they hold no cycles.
     """
+    os.umask(0o077)
     handler = logging.FileHandler(log) if log else logging.StreamHandler(sys.stderr)
     logging.basicConfig(
         handlers=[handler],

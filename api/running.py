@@ -7,19 +7,25 @@ that is gone.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
+_log = logging.getLogger(__name__)
+
 
 def note(folder: Path, name: str, pid: int | None = None, **facts: Any) -> None:
     """Write `<folder>/<name>.json`: `{"pid": ..., **facts}`, readable by the owner alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     fresh = folder / f".{name}.{os.getpid()}"
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps({"pid": os.getpid() if pid is None else pid, **facts}))
-    fresh.replace(path)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps({"pid": os.getpid() if pid is None else pid, **facts}))
+        fresh.replace(path)
+    except OSError as error:
+        _log.warning("%s cannot be written: %s", path, error)
 
 
 def noted(folder: Path) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ from api.nats_server import BundledNats
 from api.process import prepare
 from api.reaper import MARK, PART, end_marked, watchdog
 from api.running import note
-from api.settings import Settings
+from api.settings import Settings, default_home
 from events.errors import ConfigError, ControlRoomError
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ async def _run(settings: Settings, console: Console, demo: bool) -> None:
         console.print(f"Ready: [bold]{url}[/bold]", highlight=False, soft_wrap=True)
         if demo:
             await _demonstrate(settings, url, console)
-        _next_steps(url, console)
+        _next_steps(settings, url, console)
         await asyncio.Event().wait()
 
 
@@ -237,13 +237,21 @@ async def _demonstrate(settings: Settings, url: str, console: Console) -> None:
             console.print("[red]The demonstration did not end as it should: see above.[/red]")
 
 
-def _next_steps(url: str, console: Console) -> None:
+def _next_steps(settings: Settings, url: str, console: Console) -> None:
+    program = sys.argv[0] if sys.argv[0].endswith("control-room") else "control-room"
+    setting = f"CONTROL_ROOM_HOME={settings.home} " if settings.home != default_home() else ""
+    commands = "".join(
+        f"  {setting}{program} {command:<14} {what}\n"
+        for command, what in (
+            ("chat", "talk to five models at once"),
+            ("sessions", "what was said so far"),
+            ("audit verify", "check that the log was not touched"),
+        )
+    )
     console.print(
         f"\nThe room is open at [bold]{url}[/bold]; its API is described at "
         f"[bold]{url}/docs[/bold].\nTry, in another terminal:\n"
-        "  .venv/bin/control-room chat            talk to five models at once\n"
-        "  .venv/bin/control-room sessions        what was said so far\n"
-        "  .venv/bin/control-room audit verify    prove that the log was not touched\n"
+        f"{commands}"
         "Ctrl-C stops the room.",
         highlight=False,
     )

@@ -42,6 +42,11 @@ _log = logging.getLogger(__name__)
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
+def default_home() -> Path:
+    """The data directory where none is named: the platform's folder for a user's data."""
+    return user_data_path("control-room", appauthor=False)
+
+
 class Settings(BaseSettings):
     """What a room is told before it starts. Made by `load_settings`."""
 
@@ -50,7 +55,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        default_factory=lambda: user_data_path("control-room", appauthor=False),
+        default_factory=default_home,
         description="data directory; default: the platform's folder for a user's data",
     )
     host: str = Field(
@@ -119,6 +124,14 @@ class Settings(BaseSettings):
     @classmethod
     def _bare(cls, host: str) -> str:
         return host.removeprefix("[").removesuffix("]").lower()
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, store: SecretStr) -> SecretStr:
+        url = store.get_secret_value()
+        if url and not url.startswith(("sqlite:///", "postgresql://", "postgres://", "memory:")):
+            raise ValueError("write it as sqlite:///PATH or postgresql://USER@HOST/DATABASE")
+        return store
 
     @field_validator("allowed_hosts", "allowed_origins", mode="before")
     @classmethod
@@ -244,7 +257,7 @@ def load_settings(**overrides: Any) -> Settings:
     variables that begin like a setting and are none.
     """
     named = str(overrides.pop("home", None) or os.environ.get(f"{PREFIX}HOME") or "")
-    home = Path(named) if named else user_data_path("control-room", appauthor=False)
+    home = Path(named) if named else default_home()
     home = home.expanduser().absolute()
     file = home / ".env"
     environment = {**_dotenv(file), **{name: value for name, value in os.environ.items() if value}}

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import shutil
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,10 +23,12 @@ from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
 from events.errors import ControlRoomError
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("api.supervisor")  # it runs as a script
 
 WATCH = 1.0
 """Seconds between two looks at the router."""
+MAX_HOSTS = 32
+"""Processes for models at most; further models share them."""
 ADD_WITHIN = 10.0
 """Seconds in which a host has to have a further model running."""
 
@@ -70,7 +74,9 @@ class Supervisor:
 
     async def ensure(self, provider: str, model: str) -> None:
         """Returns when an actor of the model takes calls."""
-        place = self._placed.setdefault((provider, model), len(self._placed) // self._per_process)
+        place = self._placed.setdefault(
+            (provider, model), len(self._placed) // self._per_process % MAX_HOSTS
+        )
         async with self._locks.setdefault(place, asyncio.Lock()):
             host = self._hosts.get(place)
             if host is not None:
@@ -114,13 +120,23 @@ class Supervisor:
             await msg.respond(Reply())
 
 
+@asynccontextmanager
+async def _joined(settings: Settings) -> AsyncIterator[Cluster]:
+    """The cluster; what Ray itself says of it, now and then pages, has a log of its own."""
+    settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = (settings.logs_dir / "ray.log").open("a", buffering=1)
+    with log, redirect_stdout(log), redirect_stderr(log):
+        async with joined(settings.ray, settings.scratch_dir) as cluster:
+            yield cluster
+
+
 async def supervise(settings: Settings) -> None:
     """Run until SIGTERM; raises `ClusterGone` where Ray does not start, or ends."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     if not settings.ray:
         await asyncio.to_thread(shutil.rmtree, settings.scratch_dir, ignore_errors=True)
-    async with joined(settings.ray, settings.scratch_dir) as cluster:
+    async with _joined(settings) as cluster:
         loop.add_signal_handler(signal.SIGTERM, ended.set)  # Ray has set one of its own
         bus = await Bus.connect(settings.nats_url, name="supervisor")
         arguments = services.service_settings(

@@ -100,7 +100,7 @@ class Writer:
         _answer(group)
         try:
             self._reconnect()
-        except PersistenceError as again:
+        except Exception as again:  # whatever it is, this thread has to go on
             log.warning("the event store cannot be reached: %s", again)
 
 

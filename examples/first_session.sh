@@ -4,14 +4,14 @@ set -eu
 url=${1:-http://127.0.0.1:8000}
 session=curl-$(date +%s)
 
-curl -sf "$url/v1/sessions" -H 'content-type: application/json' -d '{
+curl -sS --fail-with-body "$url/v1/sessions" -H 'content-type: application/json' -d '{
   "session_id": "'"$session"'", "routing_pattern": "voting", "models": [
     {"id": "ada", "provider": "rehearsal", "model_name": "instant", "role": "architect"},
     {"id": "ben", "provider": "rehearsal", "model_name": "instant", "role": "reviewer"},
     {"id": "cyd", "provider": "rehearsal", "model_name": "instant", "role": "critic"}]}' >/dev/null
 
-curl -sf "$url/v1/sessions/$session/turns?wait=60" -H 'content-type: application/json' \
+curl -sS --fail-with-body "$url/v1/sessions/$session/turns?wait=60" -H 'content-type: application/json' \
   -H "Idempotency-Key: first" -d '{"content": "Tabs or spaces?"}'
 echo
-curl -sf -X POST "$url/v1/sessions/$session/replay"
+curl -sS --fail-with-body -X POST "$url/v1/sessions/$session/replay"
 echo

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 AGENT: Final = "control-room"
 KEPT: Final = 30.0  # seconds that an idle connection is kept
 ERROR_WITHIN: Final = 5.0  # seconds for the body of a refusal
+STALE_WITHIN: Final = 0.25  # seconds in which a connection shows that it was closed already
 LONGEST_ERROR: Final = 64 * 1024  # bytes of a refusal that are read
 
 
@@ -52,6 +53,8 @@ class HttpClient:
         import aiohttp
 
         data = orjson.dumps(body)
+        clock = asyncio.get_running_loop().time
+        began = clock()
         headers = {"Content-Type": "application/json", "Accept": accept}
         try:
             return await self._session().post(
@@ -60,7 +63,10 @@ class HttpClient:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # The server may have closed a kept connection just when it was used again.
+            # The server may have closed a kept connection just when it was used again. Later it
+            # may have taken the request, and asking again is the actor's decision.
+            if clock() - began > STALE_WITHIN:
+                raise
             return await self._session(fresh=True).post(
                 self._base_url + path, data=data, headers=headers, allow_redirects=False
             )

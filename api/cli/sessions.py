@@ -29,6 +29,8 @@ PROVIDERS_EPILOG = room.epilog(
     {"control-room providers": "what is configured or was found, and what it still needs"},
     "0, 1 where the room is not there, 2 for wrong use.",
 )
+NARROW = 120
+"""Cells below which a table of sessions shows only what finds one."""
 _PAGE = 200
 
 
@@ -44,7 +46,8 @@ def sessions(
         if as_json:
             room.print_json({"sessions": found})
         elif found:
-            room.console().print(_sessions_table(found))
+            console = room.console()
+            console.print(_sessions_table(found, narrow=console.width < NARROW))
         else:
             room.console().print("no session yet: begin one with 'control-room chat'")
         return room.OK
@@ -64,14 +67,22 @@ async def _sessions(client: RoomClient, limit: int) -> list[dict[str, Any]]:
     return found
 
 
-def _sessions_table(found: list[dict[str, Any]]) -> Table:
+def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
     from api.columns import money
 
-    table = _table("session", "title", "pattern", "models", "turns", "status", "cost", "updated")
+    if narrow:
+        table = _table("session", "title", "turns", "status")
+    else:
+        table = _table(
+            "session", "title", "pattern", "models", "turns", "status", "cost", "updated"
+        )
     for each in found:
         status = each["status"] + (" · busy" if each["open_turn"] else "")
         updated = each["updated_at"][:16].replace("T", " ")
         title = each["title"] or each["preview"] or ""
+        if narrow:
+            _row(table, each["id"], title, str(each["turns"]), status)
+            continue
         _row(
             table,
             each["id"],

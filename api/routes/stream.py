@@ -43,7 +43,9 @@ async def stream(
     finally:
         for task in (sending, leaving):
             task.cancel()
-        await asyncio.gather(sending, leaving, return_exceptions=True)
+        for ended in await asyncio.gather(sending, leaving, return_exceptions=True):
+            if isinstance(ended, Exception):
+                _log.error("the stream of a session failed", exc_info=ended)
 
 
 async def _gone(websocket: WebSocket) -> None:
