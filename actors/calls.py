@@ -77,14 +77,21 @@ class Calls:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def listen(self, key: Key, provider: str, model: str, attempt: int) -> None:
-        """Watch a call that somebody may be working on already."""
+        """Watch a call that somebody may be working on already.
+
+        The model's actor may be gone like the router that asked it: it is started meanwhile.
+        """
+        self._watch(key, provider, model, attempt)
+        self.warm(provider, model)
+
+    def _watch(self, key: Key, provider: str, model: str, attempt: int) -> None:
         now = asyncio.get_running_loop().time()
         self._calls[key] = Call(provider, model, attempt, now)
 
     async def send(self, ask: Ask) -> None:
         """Ask the model's actor, starting one first where none is known to listen."""
         key = (ask.session, ask.turn, ask.step)
-        self.listen(key, ask.provider, ask.model, ask.attempt)
+        self._watch(key, ask.provider, ask.model, ask.attempt)
         if (ask.provider, ask.model) in self._known:
             await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
             return
