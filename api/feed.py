@@ -31,6 +31,7 @@ PAUSE = 2.0  # seconds after which the log is looked at even without a notice
 PAGE = 500  # events read at once
 MOST_SHOWN = 4096  # events and pieces kept for followers
 MOST_WEIGHT = 4 * 1024 * 1024  # their characters
+GATHER = 0.01  # seconds from one waking of the followers to the next, where only pieces came
 RECOVERIES = 3  # times that a gap is looked for in the DELTAS stream
 
 
@@ -62,6 +63,8 @@ class Feed:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._buffer: list[_Addressed] | None = None
+        self._woken = 0.0  # time of the event loop
+        self._waking: asyncio.TimerHandle | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -79,6 +82,8 @@ class Feed:
         """Follow no longer."""
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
+        if self._waking is not None:
+            self._waking.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -190,7 +195,7 @@ class Feed:
         text = self.pieces.take(key, attempt, data, gaps=gaps)
         if text is not None:
             self._show(Piece(key, text))
-            self._wake()
+            self._wake_for_piece()
 
     def _recover(self, keys: set[StepKey]) -> list[_Addressed]:
         """Read the pieces of these steps again; gives the buffer of what comes meanwhile."""
@@ -238,8 +243,25 @@ class Feed:
             self._weight = sum(item.weight for item in self._shown)
 
     def _wake(self) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
+            self._waking = None
+        self._woken = asyncio.get_running_loop().time()
         for watcher in self.watchers:
             watcher.set()
+
+    def _wake_for_piece(self) -> None:
+        """Wake the followers now, or soon where they were woken just before.
+
+        Five answers come in pieces of their own, and each waking costs more than a piece.
+        """
+        if self._waking is None:
+            loop = asyncio.get_running_loop()
+            left = self._woken + GATHER - loop.time()
+            if left <= 0:
+                self._wake()
+            else:
+                self._waking = loop.call_later(left, self._wake)
 
 
 def _addressed(subject: str, data: bytes) -> _Addressed:
