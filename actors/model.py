@@ -28,7 +28,7 @@ from events.store import BlobStore
 _log = logging.getLogger(__name__)
 
 HEARTBEAT = 1.0  # seconds between two heartbeats of a call
-RECEIPT_WITHIN = 10.0  # seconds for the router to answer an outcome before it is sent again
+RECEIPT_WITHIN = 4.0  # seconds for the router to answer an outcome before it is sent again
 RESEND_PAUSE, LAST_RESEND_PAUSE = 0.2, 5.0  # seconds
 REMEMBERED = 4096  # cancelled calls whose question may still be on its way
 

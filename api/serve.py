@@ -144,7 +144,7 @@ async def _nats(settings: Settings) -> AsyncIterator[str]:
     server = BundledNats(settings.nats_dir, port=settings.nats_port)
     await server.start()
     note(settings.run_dir, "nats", server.pid)
-    keeper = asyncio.create_task(_keep_nats(server, settings.run_dir))
+    keeper = asyncio.create_task(keep_nats(server, settings.run_dir))
     try:
         yield server.url
     finally:
@@ -153,7 +153,8 @@ async def _nats(settings: Settings) -> AsyncIterator[str]:
         await server.stop()
 
 
-async def _keep_nats(server: BundledNats, run: Path) -> None:
+async def keep_nats(server: BundledNats, run: Path) -> None:
+    """Start `server` again whenever it ends, however often that fails; never returns."""
     while True:
         code = await server.wait()
         _log.warning("nats-server %s; starting it again", how_ended(code))
