@@ -1,23 +1,18 @@
-"""One live session: takes inputs one at a time, commits what follows, then lets it happen."""
+"""One live session: takes inputs one at a time, and commits what follows from each."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-import orjson
-
-from actors import subjects
 from actors.bus import Bus
 from actors.calls import Calls
-from actors.deciding import Decision, Ground, next_turn
-from actors.messages import Ask, WireMessage
+from actors.deciding import Decide, Decision, Ground, next_turn
+from actors.dispatch import Dispatch
 from actors.routing import context
 from actors.routing.batch import Given
 from actors.routing.machine import Scripts, SessionMachine
@@ -26,19 +21,7 @@ from events.envelope import Event, now
 from events.errors import ConfigError, Conflict, ControlRoomError, ReplayDiverged, StoreError
 from events.session import Session
 from events.store import BlobStore, EventStore
-from events.types import (
-    ChanceDrawn,
-    ModelAnswered,
-    ModelAsked,
-    ModelCancelled,
-    ModelFailed,
-    ModelReasked,
-    SessionCreated,
-    SessionReconfigured,
-    TimerFired,
-    TurnCancelled,
-)
-from events.values import SPILL, Blob
+from events.types import TurnCancelled
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +31,6 @@ TOGETHER = 8
 """Inputs that were waiting for a commit and go into the next one together, at most."""
 AGAIN, LAST_AGAIN = 1.0, 30.0
 """Seconds after which a session is taken up again that the store did not let go on; doubled."""
-WIRE_LIMIT = 256 * 1024
-"""Bytes of messages that an `Ask` carries itself; more go as a blob."""
-
-Decide = Callable[[Session], Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +66,7 @@ class Conductor:
         self._machine: SessionMachine | None = None
         self._jobs: deque[_Job] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._dispatch = Dispatch(stream, around.bus, around.blobs, around.calls, self.tell)
         self._again: asyncio.TimerHandle | None = None
         self._pause = AGAIN
 
@@ -249,9 +228,7 @@ class Conductor:
 
     def _forget(self) -> None:
         self._machine = None
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._dispatch.rest()
 
     async def _restore(self) -> SessionMachine:
         """The machine as the log has it; calls that may still be under way are listened for."""
@@ -271,15 +248,7 @@ class Conductor:
             _log.error("session %s: its open turn cannot go on here: %s", self.stream, error)
             machine = self._folded(recorded)
         self._machine, self._pause = machine, AGAIN
-        turn = machine.session.open
-        for key in machine.waiting if turn else ():
-            step = turn.steps.get(key) if turn else None
-            if turn and step and step.asked:
-                self._around.calls.listen(
-                    (self.stream, turn.id, key), step.asked.provider, step.asked.model, step.attempt
-                )
-        self._wind_timers(machine)
-        self._look_ahead(machine)
+        self._dispatch.resume(machine)
         return machine
 
     def _folded(self, recorded: Sequence[Event]) -> SessionMachine:
@@ -299,105 +268,14 @@ class Conductor:
             )
             self.tell(lambda session: Decision((given,)) if session.open else Decision())
 
-    # --- after the commit ------------------------------------------------------------------------
-
     async def _let_happen(self, machine: SessionMachine, events: Sequence[Event]) -> None:
         """What follows from a commit; after a fault the rest is done from the log afresh."""
         try:
-            await self._go_on(machine, events)
+            await self._dispatch.after(machine, events)
         except Exception:
             _log.exception("session %s: its steps could not be sent", self.stream)
             self._forget()
             self.wake()
-
-    async def _go_on(self, machine: SessionMachine, events: Sequence[Event]) -> None:
-        """Announce the commit and send what it holds."""
-        notice = orjson.dumps({"stream": self.stream, "position": events[-1].position})
-        await self._around.bus.publish(subjects.committed(self.stream), notice)
-        for event in events:
-            key = (self.stream, event.turn or "", event.step or "")
-            match event.data:
-                case SessionCreated(config=config) | SessionReconfigured(config=config):
-                    for participant in config.models:
-                        self._around.calls.warm(participant.provider, participant.model_name)
-                case ModelAsked() | ModelReasked():
-                    await self._send(machine, event)
-                case ModelAnswered() | ModelFailed():
-                    self._around.calls.done(key)
-                    if _asked_again(machine, event):
-                        await self._around.calls.cancel(key)
-                case ModelCancelled():
-                    await self._around.calls.cancel(key)
-                case _:
-                    pass
-        self._wind_timers(machine)
-        self._look_ahead(machine)
-
-    async def _send(self, machine: SessionMachine, event: Event) -> None:
-        turn = machine.session.open
-        if turn is None or turn.id != event.turn or event.step not in machine.waiting:
-            return  # cancelled in the same batch, which may have started another turn
-        assert event.step
-        assert turn.config
-        asked, pairs = machine.request(event.step)
-        participant = turn.config.participant(asked.participant)
-        messages: tuple[WireMessage, ...] | Blob
-        messages = tuple(WireMessage(role=role, content=text) for role, text in pairs)
-        if sum(len(text) for _, text in pairs) > SPILL:
-            content = orjson.dumps([{"role": role, "content": text} for role, text in pairs])
-            if len(content) > WIRE_LIMIT:
-                messages = await asyncio.to_thread(
-                    self._around.blobs.put, content, "application/json"
-                )
-        ask = Ask.model_construct(
-            session=self.stream,
-            turn=turn.id,
-            step=event.step,
-            attempt=turn.steps[event.step].attempt,
-            reply=subjects.outcomes(subjects.partition(self.stream)),
-            model=asked.model,
-            provider=asked.provider,
-            role=participant.role if participant else None,
-            purpose=asked.purpose,
-            messages=messages,
-            parameters=asked.parameters,
-            chat_template=participant.chat_template if participant else None,
-        )
-        await self._around.calls.send(ask)
-
-    def _wind_timers(self, machine: SessionMachine) -> None:
-        """Let exactly the timers of the log run, and none while the session is paused."""
-        session = machine.session
-        turn = session.open if session.status == "active" else None
-        running = {(turn.id, key): timer for key, timer in machine.timers.items()} if turn else {}
-        for name in [name for name in self._timers if name not in running]:
-            self._timers.pop(name).cancel()
-        loop = asyncio.get_running_loop()
-        for name, timer in running.items():
-            if name not in self._timers:
-                left = timer.remaining(now())
-                self._timers[name] = loop.call_later(left, self._fire, *name)
-
-    def _fire(self, turn: str, key: str) -> None:
-        self._timers.pop((turn, key), None)
-        given = Given(TimerFired(), by="clock", turn=turn, step=key)
-
-        def decide(session: Session) -> Decision:
-            running = session.open if session.status == "active" else None
-            due = running is not None and running.id == turn and key in running.timers
-            return Decision((given,)) if due else Decision()
-
-        self.tell(decide)
-
-    def _look_ahead(self, machine: SessionMachine) -> None:
-        """Draw the chance that is waited for."""
-        turn = machine.session.open
-        for key in machine.draws if turn else ():
-            assert turn
-            given = Given(
-                ChanceDrawn(value=secrets.randbelow(2**53)), by="chance", turn=turn.id, step=key
-            )
-            self.tell(partial(_draw, given=given))
 
     def _start_next(self, session: Session) -> Given | None:
         """What starts the next queued turn where none is open, or ends one that cannot start."""
@@ -419,17 +297,3 @@ def _position(machine: SessionMachine, decision: Decision, made: Sequence[Event]
 def _answer(job: _Job, result: tuple[Decision, int]) -> None:
     if job.answer is not None and not job.answer.done():
         job.answer.set_result(result)
-
-
-def _draw(session: Session, given: Given) -> Decision:
-    """Draw once: not where the turn is over, or where the log has the draw already."""
-    turn = session.open
-    if turn is None or turn.id != given.turn or given.step in turn.steps:
-        return Decision()
-    return Decision((given,))
-
-
-def _asked_again(machine: SessionMachine, event: Event) -> bool:
-    """Whether another attempt of the step may still be under way."""
-    turn = machine.session.turns[event.turn or ""]
-    return turn.steps[event.step or ""].attempt > 1

@@ -62,6 +62,10 @@ class Decision:
     position: int | None = None
 
 
+Decide = Callable[[Session], Decision]
+"""A decision that is taken once the session is there, and again where another one was faster."""
+
+
 def decide(
     session: Session,
     command: AnyCommand,

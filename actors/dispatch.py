@@ -1,0 +1,180 @@
+"""What follows from a commit of one session: the notice of it, questions, timers and chance."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import orjson
+
+from actors import subjects
+from actors.bus import Bus
+from actors.calls import Calls
+from actors.deciding import Decide, Decision
+from actors.messages import Ask, WireMessage
+from actors.routing.batch import Given
+from actors.routing.machine import SessionMachine
+from events.envelope import Event, now
+from events.session import Session
+from events.store import BlobStore
+from events.types import (
+    ChanceDrawn,
+    ModelAnswered,
+    ModelAsked,
+    ModelCancelled,
+    ModelFailed,
+    ModelReasked,
+    SessionCreated,
+    SessionReconfigured,
+    TimerFired,
+)
+from events.values import SPILL, Blob
+
+WIRE_LIMIT = 256 * 1024
+"""Bytes of messages that an `Ask` carries itself; more go as a blob."""
+
+
+class Dispatch:
+    """Lets happen what the log of one session says, and only that.
+
+    Inputs that come of it by themselves (a timer that fires, a drawn number) go to `tell`.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        bus: Bus,
+        blobs: BlobStore,
+        calls: Calls,
+        tell: Callable[[Decide], None],
+    ) -> None:
+        self._stream = stream
+        self._bus = bus
+        self._blobs = blobs
+        self._calls = calls
+        self._tell = tell
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+
+    def resume(self, machine: SessionMachine) -> None:
+        """Go on where a restored log stands; calls that may be under way are listened for."""
+        turn = machine.session.open
+        for key in machine.waiting if turn else ():
+            step = turn.steps.get(key) if turn else None
+            if turn and step and step.asked:
+                self._calls.listen(
+                    (self._stream, turn.id, key),
+                    step.asked.provider,
+                    step.asked.model,
+                    step.attempt,
+                )
+        self._wind_timers(machine)
+        self._look_ahead(machine)
+
+    async def after(self, machine: SessionMachine, events: Sequence[Event]) -> None:
+        """Announce the commit of `events` and send what it holds."""
+        notice = orjson.dumps({"stream": self._stream, "position": events[-1].position})
+        await self._bus.publish(subjects.committed(self._stream), notice)
+        for event in events:
+            key = (self._stream, event.turn or "", event.step or "")
+            match event.data:
+                case SessionCreated(config=config) | SessionReconfigured(config=config):
+                    for participant in config.models:
+                        self._calls.warm(participant.provider, participant.model_name)
+                case ModelAsked() | ModelReasked():
+                    await self._send(machine, event)
+                case ModelAnswered() | ModelFailed():
+                    self._calls.done(key)
+                    if _asked_again(machine, event):
+                        await self._calls.cancel(key)
+                case ModelCancelled():
+                    await self._calls.cancel(key)
+                case _:
+                    pass
+        self._wind_timers(machine)
+        self._look_ahead(machine)
+
+    def rest(self) -> None:
+        """Let no timer run; the log has them all."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    async def _send(self, machine: SessionMachine, event: Event) -> None:
+        turn = machine.session.open
+        if turn is None or turn.id != event.turn or event.step not in machine.waiting:
+            return  # cancelled in the same batch, which may have started another turn
+        assert event.step
+        assert turn.config
+        asked, pairs = machine.request(event.step)
+        participant = turn.config.participant(asked.participant)
+        messages: tuple[WireMessage, ...] | Blob
+        messages = tuple(WireMessage(role=role, content=text) for role, text in pairs)
+        if sum(len(text) for _, text in pairs) > SPILL:
+            content = orjson.dumps([{"role": role, "content": text} for role, text in pairs])
+            if len(content) > WIRE_LIMIT:
+                messages = await asyncio.to_thread(self._blobs.put, content, "application/json")
+        ask = Ask.model_construct(
+            session=self._stream,
+            turn=turn.id,
+            step=event.step,
+            attempt=turn.steps[event.step].attempt,
+            reply=subjects.outcomes(subjects.partition(self._stream)),
+            model=asked.model,
+            provider=asked.provider,
+            role=participant.role if participant else None,
+            purpose=asked.purpose,
+            messages=messages,
+            parameters=asked.parameters,
+            chat_template=participant.chat_template if participant else None,
+        )
+        await self._calls.send(ask)
+
+    def _wind_timers(self, machine: SessionMachine) -> None:
+        """Let exactly the timers of the log run, and none while the session is paused."""
+        session = machine.session
+        turn = session.open if session.status == "active" else None
+        running = {(turn.id, key): timer for key, timer in machine.timers.items()} if turn else {}
+        for name in [name for name in self._timers if name not in running]:
+            self._timers.pop(name).cancel()
+        loop = asyncio.get_running_loop()
+        for name, timer in running.items():
+            if name not in self._timers:
+                left = timer.remaining(now())
+                self._timers[name] = loop.call_later(left, self._fire, *name)
+
+    def _fire(self, turn: str, key: str) -> None:
+        self._timers.pop((turn, key), None)
+        given = Given(TimerFired(), by="clock", turn=turn, step=key)
+
+        def decide(session: Session) -> Decision:
+            running = session.open if session.status == "active" else None
+            due = running is not None and running.id == turn and key in running.timers
+            return Decision((given,)) if due else Decision()
+
+        self._tell(decide)
+
+    def _look_ahead(self, machine: SessionMachine) -> None:
+        """Draw the chance that is waited for."""
+        turn = machine.session.open
+        for key in machine.draws if turn else ():
+            assert turn
+            given = Given(
+                ChanceDrawn(value=secrets.randbelow(2**53)), by="chance", turn=turn.id, step=key
+            )
+            self._tell(partial(_draw, given=given))
+
+
+def _draw(session: Session, given: Given) -> Decision:
+    """Draw once: not where the turn is over, or where the log has the draw already."""
+    turn = session.open
+    if turn is None or turn.id != given.turn or given.step in turn.steps:
+        return Decision()
+    return Decision((given,))
+
+
+def _asked_again(machine: SessionMachine, event: Event) -> bool:
+    """Whether another attempt of the step may still be under way."""
+    turn = machine.session.turns[event.turn or ""]
+    return turn.steps[event.step or ""].attempt > 1
