@@ -24,6 +24,8 @@ MAX_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
 
+_DEAD = "the event store's writing thread has ended: see the log, and start the room again"
+
 _Waiting = tuple[Append, "asyncio.Future[Head]"]
 
 
@@ -32,6 +34,7 @@ class Writer:
 
     An append that was submitted is written or fails, whatever becomes of its caller. A failing
     database fails the appends that wait for it; `reconnect` is called and the next ones try anew.
+    Should the thread itself end, whatever waits for it fails, and what comes later is refused.
     """
 
     def __init__(self, committer: Committer, reconnect: Callable[[], None]) -> None:
@@ -40,6 +43,8 @@ class Writer:
         self._waiting: deque[_Waiting] = deque()
         self._changed = Condition()
         self._closed = False
+        self._dead = False
+        self._group: list[_Waiting] = []
         self._thread = Thread(target=self._run, name="event-writer", daemon=True)
         self._thread.start()
 
@@ -49,6 +54,8 @@ class Writer:
         with self._changed:
             if self._closed:
                 raise StoreError("the event store is closed")
+            if self._dead:
+                raise StoreError(_DEAD)
             self._waiting.append((append, future))
             self._changed.notify()
         return future
@@ -61,26 +68,40 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while group := self._next_group():
-            appends = [append for append, _ in group]
-            try:
-                self._committer.together(appends)
-                _answer(one for one in group if one[0].outcome is not None)
-                late = [one for one in group if one[0].outcome is None]
-                for append, _ in late:
-                    self._committer.settle(append)
-                _answer(late)
-            except Exception as error:
-                self._fail(group, error)
+        try:
+            while self._next_group():
+                self._write(self._group)
+        except BaseException as error:
+            log.critical("the event writer's thread has ended", exc_info=error)
+        finally:
+            with self._changed:
+                self._dead = True
+                left = [*self._group, *self._waiting]
+                self._waiting.clear()
+            for append, _ in left:
+                append.outcome = append.outcome or StoreError(_DEAD)
+            _answer(left)
 
-    def _next_group(self) -> list[_Waiting]:
-        """What waits, up to the limits, as soon as anything does; empty when closed."""
+    def _write(self, group: list[_Waiting]) -> None:
+        try:
+            self._committer.together([append for append, _ in group])
+            _answer(one for one in group if one[0].outcome is not None)
+            late = [one for one in group if one[0].outcome is None]
+            for append, _ in late:
+                self._committer.settle(append)
+            _answer(late)
+        except Exception as error:
+            self._fail(group, error)
+
+    def _next_group(self) -> bool:
+        """Take what waits, up to the limits, as soon as anything does; false when closed."""
         with self._changed:
+            group = self._group = []
             while not self._waiting:
                 if self._closed:
-                    return []
+                    return False
                 self._changed.wait()
-            group = [self._waiting.popleft()]
+            group.append(self._waiting.popleft())
             count, size = len(group[0][0].events), group[0][0].size
             while self._waiting:
                 append = self._waiting[0][0]
@@ -89,7 +110,7 @@ class Writer:
                 if count > MAX_EVENTS or size > MAX_BYTES:
                     break
                 group.append(self._waiting.popleft())
-            return group
+            return True
 
     def _fail(self, group: list[_Waiting], error: Exception) -> None:
         self._committer.forget()

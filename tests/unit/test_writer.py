@@ -20,7 +20,7 @@ from events.recorders.memory import MemoryRecorder
 from events.recorders.port import Advance
 from tests.event_samples import answered, batch, notes, said
 
-Failure = Callable[[], Exception]
+Failure = Callable[[], BaseException]
 
 
 class Database(MemoryRecorder):
@@ -247,3 +247,18 @@ async def test_a_loop_that_is_gone_disturbs_nobody(store: Journal, database: Dat
     database.let_go.set()
     await store.append("s", 0, notes("s", 0, "a"))
     assert said(await store.read("gone")) == ["x"]
+
+
+async def test_a_writer_whose_thread_has_ended_refuses_rather_than_waits(
+    store: Journal, database: Database
+) -> None:
+    database.fail_before = [None, SystemExit]
+    batches = {f"s{n}": notes(f"s{n}", 0, *"abc") for n in range(400)}
+    waiting = await asyncio.wait_for(queued(store, database, batches), 10)
+    assert {type(one) for one in waiting} == {StoreError}
+    assert {str(one).partition(":")[0] for one in waiting} == {
+        "the event store's writing thread has ended"
+    }
+    with pytest.raises(StoreError, match="has ended: see the log"):
+        await asyncio.wait_for(store.append("later", 0, notes("later", 0, "x")), 5)
+    assert await store.read("first")
