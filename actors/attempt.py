@@ -143,10 +143,15 @@ class Attempt:
             messages = _MESSAGES.validate_json(content)
         said = [ChatMessage(m.role, await self._loaded(m.content)) for m in messages]
         self._characters = sum(len(message.content) for message in said)
-        if ask.chat_template is not None:
-            self._notes.append("chat_template was not used")
+        if ask.chat_template and not self._desk.provider.capabilities(ask.model).chat_template:
+            self._notes.append("chat_template: the server uses its own")
         return ChatRequest(
-            ask.model, tuple(said), ask.parameters, role=ask.role, purpose=ask.purpose
+            ask.model,
+            tuple(said),
+            ask.parameters,
+            role=ask.role,
+            purpose=ask.purpose,
+            chat_template=ask.chat_template,
         )
 
     # --- outcomes ------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def _answer_body() -> bytes:
 
 
 def _read(body: bytes) -> object:
-    decoder, answer = Decoder("sse"), ChatAnswer()
+    decoder, answer = Decoder("sse"), ChatAnswer("bench")
     deltas = answer.take(decoder.feed(body))
     return deltas, answer.finished()
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from actors.providers.port import ChatMessage, ChatRequest, Delta, Finished
-from events.errors import BadResponse
+from events.errors import BadResponse, ContentFiltered, ProviderError
 from events.values import ToolCall, Usage
 
 LONGEST_ANSWER = 16 * 1024 * 1024  # characters of text, reasoning and tool calls together
 
 
-def body_of(request: ChatRequest, *, structured: bool, length_key: str) -> dict[str, Any]:
-    """The JSON body of a streamed request.
+def body_of(
+    request: ChatRequest, *, structured: bool, length_key: str, stream: bool = True
+) -> dict[str, Any]:
+    """The JSON body of a request.
 
     `structured` sends the schema along, `length_key` is how the server calls `max_tokens`.
     `extra` may add and replace anything but what is streamed from which model.
@@ -49,12 +51,18 @@ def body_of(request: ChatRequest, *, structured: bool, length_key: str) -> dict[
             }
             for tool in request.tools
         ]
-    body["stream_options"] = {"include_usage": True}
-    return {**body, **parameters.extra, "model": request.model, "stream": True}
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    return {**body, **parameters.extra, "model": request.model, "stream": stream}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
     said: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        said["content"] = [
+            {"type": "text", "text": message.content},
+            *({"type": "image_url", "image_url": {"url": each.url}} for each in message.images),
+        ]
     if message.tool_calls:
         said["tool_calls"] = [
             {
@@ -70,16 +78,17 @@ def _message(message: ChatMessage) -> dict[str, Any]:
 
 
 class ChatAnswer:
-    """Puts one answer together from the chunks of its stream.
+    """Puts one answer together from the chunks of its stream, or from the one body that it is.
 
-    `error` is what a server says in place of a chunk, `fault` what is wrong with the form of one;
-    the pieces before it have been given out then, and no more will come.
+    Implements `actors.providers.http_provider.Assembly`. The stream itself says when it is `done`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str) -> None:
         self.finish_reason: str | None = None
+        self.done = False
         self.error: Any = None
-        self.fault: BadResponse | None = None
+        self.fault: ProviderError | None = None
+        self._provider = provider
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
         self._calls: dict[int, dict[str, str]] = {}
@@ -122,7 +131,7 @@ class ChatAnswer:
                 continue  # a second answer, which `extra` may ask for and nobody reads
             if reason := choice.get("finish_reason"):
                 self.finish_reason = _text(reason)
-            delta = choice.get("delta")
+            delta = choice.get("delta") or choice.get("message")
             if not delta:
                 continue
             if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
@@ -148,9 +157,14 @@ class ChatAnswer:
                 self._size += len(arguments)
 
     def finished(self, notes: tuple[str, ...] = ()) -> Finished:
-        """The end of the answer; a `BadResponse` where the stream did not say that it is one."""
+        """The end of the answer, where the stream said that it is one."""
         if self.finish_reason is None:
             raise BadResponse("the stream ended before the answer was complete: ask again")
+        if self.finish_reason == "content_filter":
+            raise ContentFiltered(
+                f"provider {self._provider!r} broke the answer off because of its content:"
+                " change what is asked"
+            )
         return Finished(
             self.finish_reason,
             usage=normalised(self._usage),

@@ -108,7 +108,7 @@ class HttpClient:
             why = self.secrets.hidden(str(error)) or type(error).__name__
             raise ProviderUnavailable(
                 f"{who} cannot be reached at {urlsplit(self._base_url).netloc}:"
-                f" start it or check base_url ({why})"
+                f" start it or check its address ({why})"
             ) from None
 
     def _session(self, *, fresh: bool = False) -> ClientSession:

@@ -33,6 +33,17 @@ _FILTERED = re.compile(
     r"content[ _](filter|policy|management)|responsible_?ai|moderation|safety system", re.IGNORECASE
 )
 _NO_CREDIT = re.compile(r"insufficient_quota|credit balance|billing|payment", re.IGNORECASE)
+_STATUS_OF_TYPES = (
+    ("rate_limit", 429),
+    ("insufficient_quota", 429),
+    ("authentication", 401),
+    ("permission", 403),
+    ("not_found", 404),
+    ("invalid_request", 400),
+    ("exceed_context", 400),
+    ("context_length", 400),
+    ("content", 400),
+)
 _MANY_SPACES = re.compile(r"\s+")
 
 
@@ -96,6 +107,15 @@ def refusal_of(content: Any, status: int, headers: Mapping[str, str], secrets: S
     return Refusal(status, message, secrets.hidden(codes), headers)
 
 
+def status_within(error: Any) -> int:
+    """The status that an error within a stream would have had, by its code or type."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and 400 <= code < 600:
+        return code
+    kind = str(error.get("type") or code or "") if isinstance(error, dict) else ""
+    return next((status for word, status in _STATUS_OF_TYPES if word in kind), 500)
+
+
 def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
     """The error that a refusal is, with what to do about it."""
     who = f"provider {provider!r}"
@@ -118,7 +138,7 @@ def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
         error = ContentFiltered(f"{who} refuses the content: change what is asked.{said}")
     elif status == 404:
         error = ModelNotFound(
-            f"{who} has no model {model!r}, or base_url is wrong (404):"
+            f"{who} has no model {model!r}, or its address is wrong (404):"
             f" see which models it lists.{said}"
         )
     elif status == 413:
@@ -127,7 +147,7 @@ def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
         error = ProviderUnavailable(f"{who} has an error of its own ({status}): ask later.{said}")
     elif 300 <= status < 400:
         error = BadResponse(
-            f"{who} redirects to another address ({status}): set base_url to where its API is"
+            f"{who} redirects to another address ({status}): configure the address where its API is"
         )
         error.retryable = False
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -12,11 +13,30 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that belongs to a message."""
+
+    media_type: str
+    data: bytes
+
+    @property
+    def base64(self) -> str:
+        """Its content as text."""
+        return b64encode(self.data).decode()
+
+    @property
+    def url(self) -> str:
+        """The address that holds its content."""
+        return f"data:{self.media_type};base64,{self.base64}"
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a request, in the form that chat models share."""
 
     role: Role
     content: str
+    images: tuple[Image, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
 
@@ -35,7 +55,7 @@ class ChatRequest:
     """What a model is asked.
 
     `role` is the participant's; `purpose` says what the answer is for (answer, plan, vote,
-    synthesis, ...).
+    synthesis, ...). `chat_template` is the participant's own, in Jinja2, where it has one.
     """
 
     model: str
@@ -44,6 +64,7 @@ class ChatRequest:
     tools: tuple[Tool, ...] = ()
     role: str | None = None
     purpose: str = "answer"
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +96,8 @@ class Capabilities:
 
     structured_output: bool = False
     tools: bool = False
+    images: bool = False
+    chat_template: bool = False
     context_length: int | None = None
 
 

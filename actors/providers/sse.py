@@ -1,4 +1,4 @@
-"""Decodes streams of JSON as they come in: Server-Sent Events, and lines of JSON.
+"""Decodes streams of JSON as they come in: Server-Sent Events, lines of JSON, and whole bodies.
 
 However the bytes are cut into chunks, the same items come out, or `BadResponse` is raised.
 """
@@ -14,7 +14,7 @@ from events.errors import BadResponse
 
 LONGEST_ITEM: Final = 16 * 1024 * 1024  # bytes
 
-Format = Literal["sse", "ndjson"]
+Format = Literal["sse", "ndjson", "json"]
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -32,6 +32,7 @@ class Decoder:
         self.done = False
         self.fault: BadResponse | None = None
         self._sse = format == "sse"
+        self._whole = format == "json"
         self._rest: list[bytes] = []  # of a line that has not ended yet
         self._rest_size = 0
         self._data: list[bytes] = []  # lines of the event that has not ended yet
@@ -47,7 +48,7 @@ class Decoder:
             chunk = self._without_mark(chunk)
         if self._sse and (self._after_cr or b"\r" in chunk):
             chunk = self._with_plain_ends(chunk)
-        if b"\n" not in chunk:
+        if self._whole or b"\n" not in chunk:
             self._keep(chunk)
             return []
         if self._rest:

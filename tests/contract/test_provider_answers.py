@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from events.errors import ProviderUnavailable
+from events.errors import BadResponse, ProviderUnavailable
 from events.values import ToolCall, Usage
 from tests.contract.provider_calls import ASKED, listen, made, scripted
 from tests.servers.chat import DONE, chunk, event, usage, whole
@@ -115,6 +115,37 @@ async def test_lines_of_json_are_read_as_well() -> None:
         lines = [one.removeprefix(b"data: ").strip() + b"\n" for one in whole("Hi")[:-1]]
         server.reply(*lines, content_type="application/x-ndjson")
         assert (await listen(provider, ASKED)).text == "Hi"
+
+
+@pytest.mark.parametrize("configured", [True, False], ids=["asked-to-stream", "not-streamed"])
+async def test_an_answer_in_one_body_is_read_as_well(configured: bool) -> None:
+    body = json.dumps(
+        {
+            "model": "served-model",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "Hi", "reasoning_content": "Well"},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 5},
+        },
+        indent=2,
+    )
+    async with scripted(stream=configured) as (server, provider):
+        server.reply(body[:40].encode(), body[40:].encode(), content_type="application/json")
+        answered = await listen(provider, ASKED)
+        assert (answered.text, answered.reasoning) == ("Hi", "Well")
+        assert answered.end.usage == Usage(input=10, output=5)
+        assert server.requests[0].body["stream"] is configured
+
+
+async def test_a_body_that_is_cut_is_no_answer() -> None:
+    async with scripted(stream=False) as (server, provider):
+        server.reply(b'{"choices": [{"message": {"content": "Hi"}', content_type="application/json")
+        with pytest.raises(BadResponse, match="no JSON"):
+            await listen(provider, ASKED)
 
 
 async def test_the_list_of_models_and_its_failures() -> None:

@@ -52,7 +52,7 @@ def decode(chunks: list[bytes], format: Format) -> Result:
 
 def answer(chunks: list[bytes]) -> tuple[str, str, object]:
     """What a provider makes of a stream: its text, its reasoning, and how it ended."""
-    decoder, chat = Decoder(), ChatAnswer()
+    decoder, chat = Decoder(), ChatAnswer("the-provider")
     said = {"text": "", "reasoning": ""}
     for chunk in [*chunks, b""]:
         for delta in chat.take(decoder.feed(chunk) if chunk else decoder.finish()):

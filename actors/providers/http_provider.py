@@ -1,0 +1,242 @@
+"""What all providers that are asked over HTTP have in common.
+
+A subclass says how its API is addressed (`_path`, `_body`), how the items of an answer are put
+together (`_assembly`), and where its errors differ (`_refused_as`); this asks, streams, keeps the
+time limits, and cancels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Set
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
+
+from actors.prices import PriceTable
+from actors.providers.http_client import HttpClient, read
+from actors.providers.http_errors import Refusal, refusal_of, status_within, to_error
+from actors.providers.http_options import HttpOptions
+from actors.providers.port import Capabilities, ChatRequest, Delta, Finished, Limits
+from actors.providers.sse import Decoder, Format
+from actors.providers.watch import Watch
+from events.errors import BadResponse, ProviderError, ProviderUnavailable
+from events.values import Cost, Usage
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, StreamReader
+
+LONGEST_LIST: Final = 4 * 1024 * 1024  # bytes of a list of models
+LIST_WITHIN: Final = 10.0  # seconds
+LAST_BYTES_WITHIN: Final = 0.1  # seconds for the end of a stream, so that its connection is kept
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "text/event-stream": "sse",
+    "application/x-ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "application/json": "json",
+}
+
+Notes = tuple[str, ...]
+
+
+class Assembly(Protocol):
+    """Puts one answer together from the items of its stream, or from a whole body.
+
+    `done` says that the answer is complete and nothing after it counts. `error` is what a server
+    says in place of an item, `fault` what is wrong with the form of one; the pieces before it have
+    been given out then, and no more will come.
+    """
+
+    done: bool
+    error: Any
+    fault: ProviderError | None
+
+    def take(self, items: list[dict[str, Any]]) -> list[Delta]:
+        """The pieces that the items bring, those of one channel in a row joined."""
+        ...
+
+    def finished(self, notes: Notes) -> Finished:
+        """The end of the answer.
+
+        Raises `BadResponse` where it is not complete, `ContentFiltered` where it was broken off.
+        """
+        ...
+
+
+class HttpProvider(ABC):
+    """See the module; with its subclasses implements `actors.providers.port.Provider`."""
+
+    def __init__(
+        self, id: str, options: HttpOptions, base_url: str, headers: Mapping[str, str]
+    ) -> None:
+        """`headers` hold the credentials; those of the options are sent too."""
+        self.id = id
+        self._settings = options
+        given = {name: value.get_secret_value() for name, value in options.headers.items()}
+        self._http = HttpClient(
+            id, base_url, {**given, **headers}, connect_timeout=options.connect_timeout
+        )
+        self._prices = PriceTable(base_url)
+        # What each model was found not to take, so that it is refused only once.
+        self._refused: dict[str, frozenset[str]] = {}
+
+    @property
+    def limits(self) -> Limits:
+        return self._settings.limits
+
+    def capabilities(self, model: str) -> Capabilities:
+        return Capabilities(context_length=self._settings.context_length)
+
+    def cost(self, model: str, usage: Usage) -> Cost | None:
+        return self._prices.cost(model, usage)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    # --- what a subclass says ------------------------------------------------------------------
+
+    @abstractmethod
+    def _path(self, request: ChatRequest) -> str:
+        """Where the request is posted, from the base URL on."""
+
+    @abstractmethod
+    def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
+        """The body without the keys that the server was found to refuse, and what that means."""
+
+    @abstractmethod
+    def _assembly(self, request: ChatRequest) -> Assembly:
+        """What puts the answer together."""
+
+    def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        """Keys of the body that a server may refuse, to be left out or named otherwise then."""
+        return ()
+
+    def _refused_as(self, said: Refusal, model: str) -> ProviderError:
+        """The error that a refusal is, before the answer or within its stream."""
+        return to_error(said, self.id, model)
+
+    # --- answers -------------------------------------------------------------------------------
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
+        clock = asyncio.get_running_loop().time
+        by, option = clock() + self._settings.first_token_timeout, "first_token_timeout"
+        async with self._http.guarded(), contextlib.AsyncExitStack() as stack:
+            response, notes = await self._accepted(request, by, stack)
+            decoder = Decoder(FORMATS[response.content_type])
+            answer = self._assembly(request)
+            watch = stack.enter_context(
+                contextlib.closing(Watch(response.content, lambda: self._too_late(option)))
+            )
+            while not (decoder.done or answer.done):
+                chunk = await watch.read(by)
+                for delta in answer.take(decoder.feed(chunk) if chunk else decoder.finish()):
+                    yield delta
+                    option = "stall_timeout"
+                if answer.error:
+                    raise self._inner_error(answer.error, request.model)
+                if fault := decoder.fault or answer.fault:
+                    raise fault
+                if option == "stall_timeout":
+                    by = clock() + self._settings.stall_timeout
+                if not chunk:
+                    break
+            finished = answer.finished(notes)
+            await self._read_last(response.content)
+            yield finished
+
+    async def _accepted(
+        self, request: ChatRequest, by: float, stack: contextlib.AsyncExitStack
+    ) -> tuple[ClientResponse, Notes]:
+        """The response that brings the answer, and what was left out of the request for it."""
+        known = self._refused.get(request.model, frozenset())
+        refused = set(known)
+        path = self._path(request)
+        while True:
+            body, notes = self._body(request, refused)
+            response = await stack.enter_async_context(await self._post(path, body, by))
+            if response.status == 200 and response.content_type in FORMATS:
+                if refused != known:
+                    self._refused[request.model] = frozenset(refused)
+                return response, notes
+            said = await self._http.refusal(response)
+            await stack.aclose()
+            key = next((key for key in self._negotiable(body) if said.is_about(key)), None)
+            if key is None or key in refused:
+                raise self._error(response, said, request.model)
+            refused.add(key)
+
+    async def _post(self, path: str, body: dict[str, Any], by: float) -> ClientResponse:
+        timer = asyncio.timeout_at(by)
+        try:
+            async with timer:
+                return await self._http.post(path, body, accept="text/event-stream, */*;q=0.5")
+        except TimeoutError:
+            if not timer.expired():
+                raise
+        raise self._too_late("first_token_timeout")
+
+    def _too_late(self, option: str) -> ProviderError:
+        """The error of a time-out; `option` is how it is called in the configuration."""
+        seconds = getattr(self._settings, option)
+        what = "nothing came" if option == "first_token_timeout" else "the answer stalled"
+        return ProviderUnavailable(
+            f"provider {self.id!r}: {what} for {seconds:g} s: ask again, or raise {option}"
+        )
+
+    async def _read_last(self, content: StreamReader) -> None:
+        """Read what follows the last event, normally nothing, so that the connection is kept."""
+        if content.at_eof():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_BYTES_WITHIN):
+                while not content.at_eof():
+                    await content.readany()
+
+    # --- other requests ------------------------------------------------------------------------
+
+    async def _get(self, path: str) -> Any:
+        """The JSON that the server answers there, such as its list of models."""
+        async with (
+            self._http.guarded(),
+            asyncio.timeout(LIST_WITHIN),
+            await self._http.get(path) as response,
+        ):
+            if response.status != 200:
+                raise self._refused_as(await self._http.refusal(response), "")
+            body = await read(response.content, LONGEST_LIST)
+        try:
+            return orjson.loads(body)
+        except ValueError:
+            raise self._no_list() from None
+
+    def _listed(self, content: Any, key: str, name: str) -> tuple[str, ...]:
+        """The texts under `name` of each object in the list under `key`."""
+        try:
+            names = [each[name] for each in content[key]]
+        except (KeyError, TypeError):
+            raise self._no_list() from None
+        return tuple(each for each in names if isinstance(each, str))
+
+    def _no_list(self) -> BadResponse:
+        return BadResponse(
+            f"provider {self.id!r} does not list its models as its type does: check its type and"
+            " address"
+        )
+
+    # --- errors --------------------------------------------------------------------------------
+
+    def _error(self, response: ClientResponse, said: Refusal, model: str) -> ProviderError:
+        if response.status != 200:
+            return self._refused_as(said, model)
+        return BadResponse(
+            f"provider {self.id!r} answers with {response.content_type!r} instead of a stream:"
+            f" check that its address is that of its API. It says: {said.message}"
+        )
+
+    def _inner_error(self, error: Any, model: str) -> ProviderError:
+        """The error that stands within a stream."""
+        said = refusal_of(error, status_within(error), {}, self._http.secrets)
+        return self._refused_as(said, model)
