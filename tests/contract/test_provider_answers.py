@@ -150,7 +150,7 @@ async def test_a_body_that_is_cut_is_no_answer() -> None:
 
 async def test_the_list_of_models_and_its_failures() -> None:
     async with scripted() as (server, provider):
-        server.models = ["one", "two"]
+        server.list("one", "two")
         assert await provider.models() == ("one", "two")
     async with made("openai", base_url="http://127.0.0.1:9/v1") as provider:
         with pytest.raises(ProviderUnavailable, match=r"127\.0\.0\.1:9"):

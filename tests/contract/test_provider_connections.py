@@ -10,7 +10,8 @@ import pytest
 
 from actors.providers.port import Delta
 from tests.contract.provider_calls import ASKED, Answered, listen, made, scripted
-from tests.servers.chat import HANG, ChatServer, chat_server, chunk, whole
+from tests.servers.chat import ChatServer, chat_server, chunk, whole
+from tests.servers.scripted import HANG
 from tests.waiting import eventually
 
 

@@ -23,7 +23,8 @@ from events.errors import (
     RateLimited,
 )
 from tests.contract.provider_calls import ASKED, HEADER, KEY, Answered, listen, made, scripted
-from tests.servers.chat import CUT, DONE, HANG, chunk, error, event
+from tests.servers.chat import DONE, chunk, error, event
+from tests.servers.scripted import CUT, HANG
 
 REFUSALS: list[tuple[str, int, bytes, type[ProviderError], bool, str]] = [
     ("401", 401, error("bad key", code="invalid_api_key"), AuthenticationFailed, False, "api_key"),

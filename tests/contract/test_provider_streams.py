@@ -13,7 +13,8 @@ import pytest
 from actors.providers.port import ChatRequest, Provider
 from events.errors import BadResponse, ModelNotFound, ProviderError, ProviderUnavailable
 from tests.contract.provider_calls import ASKED, Answered, listen, made, scripted
-from tests.servers.chat import CUT, DONE, HANG, chunk, error, whole
+from tests.servers.chat import DONE, chunk, error, whole
+from tests.servers.scripted import CUT, HANG
 
 Situation = Callable[[AsyncExitStack], Awaitable[tuple[Provider, ChatRequest]]]
 

@@ -6,7 +6,8 @@ import asyncio
 
 from actors.providers.port import Limits
 from tests.integration.model_calls import health_is, health_now, room, served
-from tests.servers.chat import HANG, chunk
+from tests.servers.chat import chunk
+from tests.servers.scripted import HANG
 from tests.waiting import eventually
 
 

@@ -12,7 +12,8 @@ from actors import subjects
 from actors.providers.port import Limits
 from events.values import SPILL, Blob
 from tests.integration.model_calls import KEY, health_now, room, served
-from tests.servers.chat import HANG, chunk, error, event, whole
+from tests.servers.chat import chunk, error, event, whole
+from tests.servers.scripted import HANG
 from tests.waiting import eventually
 
 
