@@ -115,7 +115,7 @@ def _answer_body() -> bytes:
 def _read(body: bytes) -> object:
     decoder, answer = Decoder("sse"), ChatAnswer("bench")
     deltas = answer.take(decoder.feed(body))
-    return deltas, answer.finished()
+    return deltas, answer.finished(())
 
 
 async def _appends(sessions: int, batches: int, what: str) -> tuple[str, str]:

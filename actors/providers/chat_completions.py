@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.providers.port import ChatMessage, ChatRequest, Delta, Finished
-from events.errors import BadResponse, ContentFiltered, ProviderError
+from actors.providers.assembly import Assembly, Notes, Piece, text_of
+from actors.providers.port import ChatMessage, ChatRequest, Finished
 from events.values import ToolCall, Usage
-
-LONGEST_ANSWER = 16 * 1024 * 1024  # characters of text, reasoning and tool calls together
 
 
 def body_of(
@@ -77,67 +75,38 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     return said
 
 
-class ChatAnswer:
-    """Puts one answer together from the chunks of its stream, or from the one body that it is.
+class ChatAnswer(Assembly):
+    """An answer of chat completions. The stream itself says when it is done."""
 
-    Implements `actors.providers.http_provider.Assembly`. The stream itself says when it is `done`.
-    """
+    FORM = "chat completions"
 
     def __init__(self, provider: str) -> None:
-        self.finish_reason: str | None = None
-        self.done = False
-        self.error: Any = None
-        self.fault: ProviderError | None = None
-        self._provider = provider
+        super().__init__(provider)
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
         self._calls: dict[int, dict[str, str]] = {}
-        self._size = 0
 
-    def take(self, chunks: list[dict[str, Any]]) -> list[Delta]:
-        """The pieces that the chunks bring, those of one channel in a row joined."""
-        deltas: list[Delta] = []
-        texts: list[str] = []
-        channel = ""
-        try:
-            for chunk in chunks:
-                if error := chunk.get("error"):
-                    self.error = error
-                    break
-                for kind, text in self._pieces(chunk):
-                    if kind != channel:
-                        _close(deltas, channel, texts)
-                        channel = kind
-                    texts.append(text)
-                    self._size += len(text)
-        except (TypeError, AttributeError, KeyError, ValueError) as error:
-            self.fault = BadResponse(
-                f"the stream is not of the form of chat completions ({type(error).__name__}):"
-                " is this an OpenAI-compatible server?"
-            )
-        _close(deltas, channel, texts)
-        if self._size > LONGEST_ANSWER:
-            self.fault = BadResponse(f"the answer has more than {LONGEST_ANSWER} characters")
-        return deltas
-
-    def _pieces(self, chunk: dict[str, Any]) -> list[tuple[str, str]]:
-        if usage := chunk.get("usage"):
+    def _pieces(self, item: dict[str, Any]) -> list[Piece]:
+        if error := item.get("error"):
+            self.error = error
+            return []
+        if usage := item.get("usage"):
             self._usage = {**usage}
-        if self._model is None and (model := chunk.get("model")):
-            self._model = _text(model)
-        pieces = []
-        for choice in chunk.get("choices") or ():
+        if self._model is None and (model := item.get("model")):
+            self._model = text_of(model)
+        pieces: list[Piece] = []
+        for choice in item.get("choices") or ():
             if choice.get("index"):
                 continue  # a second answer, which `extra` may ask for and nobody reads
             if reason := choice.get("finish_reason"):
-                self.finish_reason = _text(reason)
+                self.finish_reason = text_of(reason)
             delta = choice.get("delta") or choice.get("message")
             if not delta:
                 continue
             if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-                pieces.append(("reasoning", _text(reasoning)))
+                pieces.append(("reasoning", text_of(reasoning)))
             if content := delta.get("content") or delta.get("refusal"):
-                pieces.append(("text", _text(content)))
+                pieces.append(("text", text_of(content)))
             if calls := delta.get("tool_calls"):
                 self._take_calls(calls)
         return pieces
@@ -149,24 +118,16 @@ class ChatAnswer:
             call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
             function = part.get("function") or {}
             if id := part.get("id"):
-                call["id"] = _text(id)
+                call["id"] = text_of(id)
             if name := function.get("name"):
-                call["name"] += _text(name)
+                call["name"] += text_of(name)
             if arguments := function.get("arguments"):
-                call["arguments"] += _text(arguments)
-                self._size += len(arguments)
+                call["arguments"] += text_of(arguments)
+                self.size += len(arguments)
 
-    def finished(self, notes: tuple[str, ...] = ()) -> Finished:
-        """The end of the answer, where the stream said that it is one."""
-        if self.finish_reason is None:
-            raise BadResponse("the stream ended before the answer was complete: ask again")
-        if self.finish_reason == "content_filter":
-            raise ContentFiltered(
-                f"provider {self._provider!r} broke the answer off because of its content:"
-                " change what is asked"
-            )
+    def _finished(self, finish_reason: str, notes: Notes) -> Finished:
         return Finished(
-            self.finish_reason,
+            finish_reason,
             usage=normalised(self._usage),
             usage_raw=self._usage,
             served_model=self._model,
@@ -208,15 +169,3 @@ def normalised(raw: dict[str, Any] | None) -> Usage | None:
         )
     except (TypeError, ValueError, AttributeError):
         return None
-
-
-def _close(deltas: list[Delta], channel: str, texts: list[str]) -> None:
-    if texts:
-        deltas.append(Delta("reasoning" if channel == "reasoning" else "text", "".join(texts)))
-        texts.clear()
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value

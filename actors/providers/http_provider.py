@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Set
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from actors.prices import PriceTable
+from actors.providers.assembly import Assembly, Notes
 from actors.providers.http_client import HttpClient, read
 from actors.providers.http_errors import Refusal, refusal_of, status_within, to_error
 from actors.providers.http_options import HttpOptions
@@ -38,32 +39,6 @@ FORMATS: Final[Mapping[str, Format]] = {
     "application/jsonl": "ndjson",
     "application/json": "json",
 }
-
-Notes = tuple[str, ...]
-
-
-class Assembly(Protocol):
-    """Puts one answer together from the items of its stream, or from a whole body.
-
-    `done` says that the answer is complete and nothing after it counts. `error` is what a server
-    says in place of an item, `fault` what is wrong with the form of one; the pieces before it have
-    been given out then, and no more will come.
-    """
-
-    done: bool
-    error: Any
-    fault: ProviderError | None
-
-    def take(self, items: list[dict[str, Any]]) -> list[Delta]:
-        """The pieces that the items bring, those of one channel in a row joined."""
-        ...
-
-    def finished(self, notes: Notes) -> Finished:
-        """The end of the answer.
-
-        Raises `BadResponse` where it is not complete, `ContentFiltered` where it was broken off.
-        """
-        ...
 
 
 class HttpProvider(ABC):

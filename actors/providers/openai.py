@@ -11,9 +11,10 @@ from collections.abc import Mapping, Set
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from actors.providers.assembly import Assembly, Notes
 from actors.providers.chat_completions import ChatAnswer, body_of
 from actors.providers.http_options import Address, HttpOptions
-from actors.providers.http_provider import Assembly, HttpProvider, Notes
+from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Capabilities, ChatRequest
 
 OFFICIAL: Final = "https://api.openai.com/v1"

@@ -161,7 +161,7 @@ async def test_another_content_type_is_a_bad_response(content_type: str) -> None
 
 
 async def test_an_answer_without_end_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.providers.chat_completions.LONGEST_ANSWER", 10_000)
+    monkeypatch.setattr("actors.providers.assembly.LONGEST_ANSWER", 10_000)
     monkeypatch.setattr("actors.providers.sse.LONGEST_ITEM", 10_000)
     async with scripted() as (server, provider):
         for endless in (chunk("x" * 1000), b"data: " + b"x" * 1000, b": " + b"x" * 1000):

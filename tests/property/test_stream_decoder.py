@@ -62,7 +62,7 @@ def answer(chunks: list[bytes]) -> tuple[str, str, object]:
             fault = decoder.fault or chat.fault
             return said["text"], said["reasoning"], fault.message if fault else "an error inside"
     try:
-        end: Finished | str = chat.finished()
+        end: Finished | str = chat.finished(())
     except BadResponse as error:
         end = error.message
     return said["text"], said["reasoning"], end

@@ -1,0 +1,102 @@
+"""Puts one answer together from the items of its stream, or from the one body that it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+from actors.providers.port import Delta, Finished
+from events.errors import BadResponse, ContentFiltered, ProviderError
+
+LONGEST_ANSWER = 16 * 1024 * 1024  # characters of text, reasoning and tool calls together
+
+Channel = Literal["text", "reasoning"]
+Piece = tuple[Channel, str]
+Notes = tuple[str, ...]
+
+
+class Assembly(ABC):
+    """The answer so far; a subclass reads the items of one API.
+
+    `done` says that the answer is complete, where its API says so by an item. `error` is what a
+    server says in place of an item, `fault` what is wrong with the form of one; the pieces before
+    it have been given out then, and no more will come.
+    """
+
+    FORM: ClassVar[str]
+    """What the items should be, such as `chat completions`."""
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+        self.done = False
+        self.error: Any = None
+        self.fault: ProviderError | None = None
+        self.finish_reason: str | None = None
+        self.size = 0
+        """Characters so far; a subclass adds those of tool calls."""
+
+    def take(self, items: list[dict[str, Any]]) -> list[Delta]:
+        """The pieces that the items bring, those of one channel in a row joined."""
+        deltas: list[Delta] = []
+        texts: list[str] = []
+        last: Channel = "text"
+        try:
+            for item in items:
+                for channel, text in self._pieces(item):
+                    if channel != last:
+                        _close(deltas, last, texts)
+                        last = channel
+                    texts.append(text)
+                    self.size += len(text)
+                if self.error or self.done:
+                    break
+        except (TypeError, AttributeError, KeyError, ValueError, IndexError) as error:
+            self.fault = BadResponse(
+                f"provider {self.provider!r} does not answer in the form of {self.FORM}"
+                f" ({type(error).__name__}): check its type and address"
+            )
+        _close(deltas, last, texts)
+        if self.size > LONGEST_ANSWER:
+            self.fault = BadResponse(f"the answer has more than {LONGEST_ANSWER} characters")
+        return deltas
+
+    def finished(self, notes: Notes) -> Finished:
+        """The end of the answer.
+
+        Raises `BadResponse` where it is not complete, `ContentFiltered` where the server broke it
+        off for what it says.
+        """
+        if self.finish_reason is None:
+            raise BadResponse("the stream ended before the answer was complete: ask again")
+        if self.finish_reason == "content_filter":
+            raise ContentFiltered(
+                f"provider {self.provider!r} broke the answer off because of its content:"
+                " change what is asked"
+            )
+        return self._finished(self.finish_reason, notes)
+
+    @abstractmethod
+    def _pieces(self, item: dict[str, Any]) -> Iterable[Piece]:
+        """What one item brings; sets `error`, `done` and `finish_reason`.
+
+        Where the item is not of the form that it should have, whatever it raises of `TypeError`,
+        `KeyError`, `ValueError`, `AttributeError` and `IndexError` becomes a fault.
+        """
+
+    @abstractmethod
+    def _finished(self, finish_reason: str, notes: Notes) -> Finished:
+        """The end: its finish reason is one of OpenAI's, where there is one of that meaning."""
+
+
+def text_of(value: Any) -> str:
+    """The value, which has to be a text."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _close(deltas: list[Delta], channel: Channel, texts: list[str]) -> None:
+    if texts:
+        deltas.append(Delta(channel, "".join(texts)))
+        texts.clear()

@@ -1,0 +1,233 @@
+"""What every type of provider makes of an answer, and what it sends for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from actors.providers.port import ChatMessage, Delta, Tool
+from events.errors import BadResponse
+from events.values import Parameters, ToolCall, Usage
+from tests.contract.every_provider import ASKED, answer, every_provider, serving, those_with
+from tests.contract.provider_calls import Answered, listen
+from tests.servers.dialects.dialect import COMPLETION, MODEL, PICTURE, PROMPT, Dialect
+from tests.servers.scripted import HANG
+from tests.waiting import eventually
+
+TOOL = Tool(
+    "look_up",
+    "Looks something up.",
+    {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
+)
+SCHEMA = {"type": "object", "properties": {"go": {"type": "boolean"}}, "required": ["go"]}
+
+
+@every_provider
+async def test_an_answer_comes_in_pieces_with_its_usage(dialect: Dialect) -> None:
+    async with serving(dialect, *answer(dialect, "The ", "event ", "log.")) as (server, provider):
+        answered = await listen(provider, ASKED)
+        assert answered.text == "The event log."
+        assert answered.end.finish_reason == "stop"
+        assert answered.end.usage == Usage(input=PROMPT, output=COMPLETION)
+        assert answered.end.usage_raw
+        [request] = server.requests
+        assert dialect.authorised(request.headers)
+        sent = dialect.sent(request.path, request.body)
+        assert sent.stream
+        assert sent.model in (MODEL, None)
+        assert sent.texts[-1][1].endswith("Say something about the event log.")
+
+
+@every_provider
+async def test_a_piece_is_given_out_when_it_comes(dialect: Dialect) -> None:
+    heard = asyncio.Event()
+    steps = [*dialect.begin(), dialect.piece("The "), heard, dialect.piece("log."), *dialect.end()]
+    async with serving(dialect, *steps) as (_, provider):
+        texts = []
+        async with aclosing(provider.stream(ASKED)) as stream:
+            async for item in stream:
+                if isinstance(item, Delta):
+                    texts.append(item.text)
+                    heard.set()
+        assert texts == ["The ", "log."]
+
+
+@every_provider
+async def test_a_whole_answer_is_read_as_well(dialect: Dialect) -> None:
+    async with serving(
+        dialect,
+        dialect.body("The event log."),
+        content_type="application/json",
+        config={"stream": False},
+    ) as (server, provider):
+        answered = await listen(provider, ASKED)
+        assert answered.text == "The event log."
+        assert answered.end.usage == Usage(input=PROMPT, output=COMPLETION)
+        assert not dialect.sent(server.requests[0].path, server.requests[0].body).stream
+
+
+@every_provider
+async def test_unicode_is_whole_however_the_bytes_are_cut(dialect: Dialect) -> None:
+    text = "Zürich — 東京 🙂 e\u0301 \u2028 ok"
+    stream = b"".join(answer(dialect, text))
+    raw = stream.decode("utf-8")
+    plain = raw.replace(json.dumps(text)[1:-1], text.replace("\u2028", "\\u2028")).encode()
+    for data in (stream, plain):
+        async with serving(dialect, *(data[i : i + 1] for i in range(len(data)))) as (_, provider):
+            assert (await listen(provider, ASKED)).text == text
+
+
+@every_provider
+async def test_an_empty_answer_is_an_answer(dialect: Dialect) -> None:
+    async with serving(dialect, *answer(dialect)) as (_, provider):
+        answered = await listen(provider, ASKED)
+        assert answered.text == ""
+        assert answered.end.finish_reason == "stop"
+
+
+@every_provider
+async def test_a_long_answer_is_whole(dialect: Dialect) -> None:
+    piece = "words and more words " * 500
+    async with serving(dialect, *answer(dialect, *[piece] * 100)) as (_, provider):
+        assert (await listen(provider, ASKED)).text == piece * 100
+
+
+@every_provider
+async def test_an_answer_without_end_is_broken_off(
+    dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.providers.assembly.LONGEST_ANSWER", 10_000)
+    endless = [dialect.piece("x" * 1000)] * 20
+    async with serving(dialect, *dialect.begin(), *endless, HANG) as (server, provider):
+        with pytest.raises(BadResponse, match="more than 10000"):
+            await asyncio.wait_for(listen(provider, ASKED), 5)
+        await asyncio.wait_for(server.gone.wait(), 5)
+
+
+@every_provider
+async def test_an_answer_that_was_too_long_says_so(dialect: Dialect) -> None:
+    async with serving(dialect, *answer(dialect, "The ", finish="length")) as (_, provider):
+        assert (await listen(provider, ASKED)).end.finish_reason == "length"
+
+
+@those_with("reasoning")
+async def test_reasoning_is_kept_apart(dialect: Dialect) -> None:
+    thoughts = [dialect.thought("Let me "), dialect.thought("think.")]
+    steps = [*dialect.begin(), *thoughts, dialect.piece("Yes."), *dialect.end()]
+    async with serving(dialect, *steps) as (_, provider):
+        answered = await listen(provider, ASKED)
+        assert (answered.reasoning, answered.text) == ("Let me think.", "Yes.")
+
+
+@those_with("tools")
+async def test_a_tool_is_offered_and_its_calls_are_read(dialect: Dialect) -> None:
+    calls = (
+        ToolCall(id="call_1", name="look_up", arguments='{"at":"cat"}'),
+        ToolCall(id="call_2", name="look_up", arguments='{"at":"Zürich"}'),
+    )
+    steps = [*dialect.begin(), *dialect.calls(*calls), *dialect.end("tool_calls")]
+    async with serving(dialect, *steps) as (server, provider):
+        answered = await listen(provider, replace(ASKED, tools=(TOOL,)))
+        assert answered.end.finish_reason == "tool_calls"
+        read = answered.end.tool_calls
+        assert [call.name for call in read] == ["look_up", "look_up"]
+        assert [json.loads(call.arguments)["at"] for call in read] == ["cat", "Zürich"]
+        assert len({call.id for call in read}) == 2
+        offered = dialect.tool_of(server.requests[0].body)
+        assert (offered.name, offered.description) == (TOOL.name, TOOL.description)
+        assert offered.parameters["required"] == ["at"]
+
+
+@those_with("tools")
+async def test_what_a_tool_returned_goes_back_to_the_model(dialect: Dialect) -> None:
+    call = ToolCall(id="call_1", name="look_up", arguments='{"at":"cat"}')
+    conversation = (
+        ChatMessage("user", "Where?"),
+        ChatMessage("assistant", "", tool_calls=(call,)),
+        ChatMessage("tool", "On the mat.", tool_call_id="call_1"),
+    )
+    async with serving(dialect, *answer(dialect, "On the mat.")) as (server, provider):
+        await listen(provider, replace(ASKED, messages=conversation, tools=(TOOL,)))
+        assert "On the mat." in json.dumps(server.requests[0].body)
+        assert "cat" in json.dumps(server.requests[0].body)
+
+
+@those_with("schema")
+async def test_a_schema_is_sent(dialect: Dialect) -> None:
+    asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
+    async with serving(dialect, *answer(dialect, '{"go": true}')) as (server, provider):
+        assert provider.capabilities(MODEL).structured_output
+        assert (await listen(provider, asked)).text == '{"go": true}'
+        sent = dialect.sent(server.requests[0].path, server.requests[0].body)
+        assert sent.schema["properties"] == SCHEMA["properties"]
+
+
+@those_with("images")
+async def test_a_picture_is_sent(dialect: Dialect) -> None:
+    message = ChatMessage("user", "What is this?", images=(PICTURE,))
+    async with serving(dialect, *answer(dialect, "A cat.")) as (server, provider):
+        assert provider.capabilities(MODEL).images
+        await listen(provider, replace(ASKED, messages=(message,)))
+        sent = dialect.sent(server.requests[0].path, server.requests[0].body)
+        assert sent.images == 1
+        assert PICTURE.base64 in json.dumps(server.requests[0].body)
+
+
+@every_provider
+async def test_parameters_are_sent_under_the_names_of_the_vendor(dialect: Dialect) -> None:
+    parameters = Parameters(temperature=0.5, max_tokens=77, seed=4, stop=("END", "STOP"))
+    conversation = (
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "Hello"),
+        ChatMessage("assistant", "Hi"),
+        ChatMessage("user", "And now?"),
+    )
+    asked = replace(ASKED, messages=conversation, parameters=parameters)
+    async with serving(dialect, *answer(dialect, "Now.")) as (server, provider):
+        answered = await listen(provider, asked)
+        sent = dialect.sent(server.requests[0].path, server.requests[0].body)
+        assert sent.temperature == 0.5
+        assert sent.max_tokens == 77
+        assert sent.stop == ("END", "STOP")
+        if dialect.has_seed:
+            assert sent.seed == 4
+        else:
+            assert any("seed" in note for note in answered.end.notes)
+        assert "Be brief." in sent.texts[0][1]
+        assert "And now?" in sent.texts[-1][1]
+
+
+@every_provider
+async def test_extra_parameters_are_passed_through(dialect: Dialect) -> None:
+    asked = replace(ASKED, parameters=Parameters(extra={"a_rare_knob": 7}))
+    async with serving(dialect, *answer(dialect, "Yes.")) as (server, provider):
+        await listen(provider, asked)
+        assert '"a_rare_knob": 7' in json.dumps(server.requests[0].body)
+
+
+@every_provider
+@pytest.mark.parametrize("begun", [False, True], ids=["before", "in-between"])
+async def test_cancel_reaches_the_server(dialect: Dialect, begun: bool) -> None:
+    steps = [*dialect.begin(), dialect.piece("The ")] if begun else []
+    async with serving(dialect, *steps, HANG) as (server, provider):
+        answered = Answered()
+        task = asyncio.create_task(listen(provider, ASKED, answered))
+
+        def reached() -> bool:
+            return bool(server.requests) and bool(answered.deltas) is begun
+
+        await eventually(reached, within=5, what="the server streams")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(server.gone.wait(), 5)
+
+
+@every_provider
+async def test_the_models_are_listed(dialect: Dialect) -> None:
+    async with serving(dialect) as (_, provider):
+        assert MODEL in await provider.models()

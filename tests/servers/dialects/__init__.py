@@ -1,0 +1,8 @@
+"""Every type of provider that is asked over HTTP, as its server speaks."""
+
+from __future__ import annotations
+
+from tests.servers.dialects.chat import ChatDialect
+from tests.servers.dialects.dialect import Dialect
+
+DIALECTS: tuple[Dialect, ...] = (ChatDialect(),)

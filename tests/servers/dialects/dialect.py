@@ -1,0 +1,98 @@
+"""How the server of one type of provider speaks: what the suite for all providers is written in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from actors.providers.port import Image, Tool
+from events.values import ToolCall, Usage
+
+MODEL = "a-model"
+SERVED = "served-model"
+PROMPT, COMPLETION = 10, 5
+"""Tokens that every complete answer reports."""
+KEY = "marked-secret-5f3b9c"
+PICTURE = Image("image/png", b"\x89PNG\r\n\x1a\n0000")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a request said, read back from its body by the dialect."""
+
+    model: str | None
+    texts: tuple[tuple[str, str], ...]
+    """Role and text of each message; the system prompt is the first, whatever its place."""
+    stream: bool
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    schema: Any = None
+    images: int = 0
+
+
+class Dialect(Protocol):
+    """Writes a vendor's answers and reads its requests. What it lacks, it says."""
+
+    type: str
+    """Of the provider, in its configuration."""
+    content_type: str
+    """Of a streamed answer."""
+    has_reasoning: bool
+    has_tools: bool
+    has_schema: bool
+    has_images: bool
+    has_seed: bool
+
+    def config(self, url: str) -> dict[str, Any]:
+        """The provider's configuration for a server at that address, `${KEY}` being its key."""
+        ...
+
+    def pages(self) -> dict[str, Any]:
+        """What the server answers to other requests, the list with `MODEL` among them."""
+        ...
+
+    def piece(self, text: str) -> bytes:
+        """A streamed piece of the answer."""
+        ...
+
+    def thought(self, text: str) -> bytes:
+        """A streamed piece of the reasoning."""
+        ...
+
+    def calls(self, *calls: ToolCall) -> list[bytes]:
+        """What asks for these calls, without the end."""
+        ...
+
+    def begin(self) -> list[bytes]:
+        """What stands before the first piece."""
+        ...
+
+    def end(self, finish: str = "stop", usage: Usage | None = None) -> list[bytes]:
+        """A complete end; `finish` is `stop`, `length` or `tool_calls`.
+
+        The default usage is `PROMPT` and `COMPLETION`.
+        """
+        ...
+
+    def body(self, text: str) -> bytes:
+        """The whole answer in one body, as it comes where nothing was to be streamed."""
+        ...
+
+    def failure(self, status: int, message: str) -> bytes:
+        """The body of a refusal with that status."""
+        ...
+
+    def sent(self, path: str, body: dict[str, Any]) -> Sent:
+        """What a request said."""
+        ...
+
+    def authorised(self, headers: dict[str, str]) -> bool:
+        """Whether a request carries `KEY` as the vendor wants it, or needs none."""
+        ...
+
+    def tool_of(self, body: dict[str, Any]) -> Tool:
+        """The first tool that the request offers."""
+        ...
