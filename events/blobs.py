@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+
+from pydantic import BaseModel
 
 from events.errors import StoreError, Tampered
 from events.values import Blob
@@ -20,6 +23,21 @@ def checked(blob: Blob, content: bytes | None) -> bytes:
     if len(content) != blob.size or sha256(content).hexdigest() != blob.sha256:
         raise Tampered(f"blob {blob.sha256}", 0, f"{len(content)} bytes that are not its content")
     return content
+
+
+def named(value: object) -> Iterator[Blob]:
+    """Every blob that an event's payload, or any value in it, names."""
+    if isinstance(value, Blob):
+        yield value
+    elif isinstance(value, BaseModel):
+        for _, field in value:
+            yield from named(field)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from named(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from named(item)
 
 
 class FolderBlobs:

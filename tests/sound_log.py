@@ -73,7 +73,7 @@ async def assert_sound(store: EventStore, blobs: BlobStore, acknowledged: Acknow
     assert streams.keys() >= acknowledged.keys()
     for stream, events in streams.items():
         assert_ended(events, acknowledged.get(stream, ()))
-    report = await audit(store)
+    report = await audit(store, blobs)
     assert report.intact, report.faults
     assert report.events == sum(map(len, streams.values()))
     for stream in streams:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,9 +43,9 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow every hash chain, and name the first bad place.
+    """Follow every hash chain, compare every blob with its hash, and name the first bad place.
 
-    Reads the stored bytes themselves, beside a running room or without one, and changes nothing.
+    Reads what is stored, beside a running room or without one, and changes nothing.
     """
 
     def run() -> int:
@@ -61,12 +62,14 @@ def verify(
 async def _audit(url: str | None, session: str | None) -> AuditReport:
     from api.settings import load_settings
     from events.errors import ControlRoomError
-    from events.open import open_store
+    from events.open import open_blobs, open_store
     from projections.audit import audit
 
-    store = open_store(url or load_settings().store_url, read_only=True)
+    url = url or load_settings().store_url
+    store = open_store(url, read_only=True)
     try:
-        report = await audit(store, session)
+        with closing(open_blobs(url)) as blobs:
+            report = await audit(store, blobs, session)
     finally:
         await store.close()
     if session is not None and not report.streams:
@@ -81,8 +84,9 @@ def _print(report: AuditReport) -> None:
     for fault in report.faults:
         line = f"{safe_line(fault.stream)}  position {fault.position}: {safe_line(fault.what)}"
         console.print(line, style="red", soft_wrap=True)
-    counted = f"{report.events} events of {report.streams} sessions"
+    counted = f"{report.events} events of {report.streams} sessions, {report.blobs} blobs"
     if report.intact:
         console.print(f"{counted}: intact", style="green", soft_wrap=True)
     else:
-        console.print(f"{counted}: {len(report.faults)} changed", style="red bold", soft_wrap=True)
+        count = len({fault.stream for fault in report.faults})
+        console.print(f"{counted}: {count} changed", style="red bold", soft_wrap=True)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
@@ -261,8 +262,9 @@ async def test_audit_finds_what_was_changed(room: LocalRoom, tmp_path: Path) -> 
     assert whole.code == 0
     assert "intact" in whole.out
     one = json.loads((await run(room, "audit", "verify", "kept", "--json")).out)
-    assert one == {"intact": True, "streams": 1, "events": 7, "faults": []}
+    assert one == {"intact": True, "streams": 1, "events": 7, "blobs": 1, "faults": []}
     copy = tmp_path / "copy.db"
+    shutil.copytree(room.settings.home / "room.blobs", tmp_path / "copy.blobs")
     with (
         closing(sqlite3.connect(room.settings.home / "room.db")) as source,
         closing(sqlite3.connect(copy)) as target,
@@ -280,3 +282,7 @@ async def test_audit_finds_what_was_changed(room: LocalRoom, tmp_path: Path) -> 
         room, "audit", "verify", "--store", f"sqlite:///{copy}", "--json"
     )).out)["faults"]  # fmt: skip
     assert [(fault["stream"], fault["position"]) for fault in faults] == [("kept", 5)]
+    shutil.rmtree(tmp_path / "copy.blobs")
+    without = await run(room, "audit", "verify", "--store", f"sqlite:///{copy}")
+    assert without.code == 1
+    assert "kept  position 2: blob " in without.out
