@@ -45,8 +45,9 @@ async def test_an_answer_comes_in_pieces_with_its_usage(dialect: Dialect) -> Non
 @every_provider
 async def test_a_piece_is_given_out_when_it_comes(dialect: Dialect) -> None:
     heard = asyncio.Event()
-    steps = [*dialect.begin(), dialect.piece("The "), heard, dialect.piece("log."), *dialect.end()]
-    async with serving(dialect, *steps) as (_, provider):
+    begin = [*dialect.begin(), dialect.piece("The ")]
+    rest = [dialect.piece("log."), *dialect.end()]
+    async with serving(dialect, *begin, heard, *rest) as (_, provider):
         texts = []
         async with aclosing(provider.stream(ASKED)) as stream:
             async for item in stream:
