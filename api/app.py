@@ -15,7 +15,7 @@ from api.guard import Guard
 from api.openapi import DESCRIPTION, describe
 from api.problems import add_handlers
 from api.room import Room
-from api.routes import blobs, events, health, models, pages, sessions, stream, turns, views
+from api.routes import blobs, costs, events, health, models, pages, sessions, stream, turns, views
 
 VERSION = "1"
 """Version of the API's contract, as in the paths."""
@@ -57,7 +57,7 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for module in (sessions, turns, events, views, models, blobs, health, stream, pages):
+    for module in (sessions, turns, events, views, costs, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)
     describe(app)

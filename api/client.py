@@ -196,9 +196,19 @@ class RoomClient:
             async for message in stream:
                 yield message
 
-    async def transcript(self, session: str) -> dict[str, Any]:
-        """The conversation as people read it."""
-        return await self._call("GET", _path(session, "transcript"))
+    async def transcript(self, session: str, after: int = 0, limit: int = 200) -> dict[str, Any]:
+        """A page of the conversation as people read it; `next` is the `after` of the next page."""
+        query = {"after": after, "limit": limit}
+        return await self._call("GET", _path(session, "transcript"), params=query)
+
+    async def entries(self, session: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The whole conversation, read page by page."""
+        after: int | None = 0
+        while after is not None:
+            page = await self.transcript(session, after, limit=1000)
+            for entry in page["entries"]:
+                yield entry
+            after = page["next"]
 
     async def text(self, text: str | Mapping[str, Any]) -> str:
         """A text of an event or a transcript: itself, or what its reference stands for."""
@@ -208,9 +218,10 @@ class RoomClient:
         answer = await self._answer("GET", f"/v1/blobs/{text['sha256']}", True, params=query)
         return answer.decode("utf-8", "replace")
 
-    async def costs(self, session: str) -> dict[str, Any]:
-        """Tokens and money of a session, by participant."""
-        return await self._call("GET", _path(session, "costs"))
+    async def costs(self, session: str | None = None) -> dict[str, Any]:
+        """Tokens and money of a session by participant, or of the whole room by session."""
+        path = "/v1/costs" if session is None else _path(session, "costs")
+        return await self._call("GET", path)
 
     async def replay(self, session: str) -> Replayed:
         """Run every turn again and compare each event with the log."""

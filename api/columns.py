@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -11,7 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from api.progress import Call, Seat, TurnProgress
+from api.money import money
+from api.progress import Call, Decided, Seat, TurnProgress
 from api.terminal_text import safe, safe_line, tail, wrapped
 
 NARROWEST = 26
@@ -240,17 +240,23 @@ def _rows(panels: Sequence[Panel], across: int) -> Iterator[RenderableType]:
 def _decisions(progress: TurnProgress, most: int) -> Iterator[Text]:
     """A line a decision, of `most` cells."""
     for decided in progress.decisions:
-        line = Text(f"{_DECISIONS[decided.kind]} ", style="bold", no_wrap=True)
-        line.append(decision_label(progress, decided.kind))
-        line.append(safe_line(decided.text), style="not bold")
+        line = decision_line(progress.pattern, decided)
+        line.no_wrap = True
         line.truncate(most, overflow="ellipsis")
         yield line
 
 
-def decision_label(progress: TurnProgress, kind: str) -> str:
+def decision_line(pattern: str, decided: Decided) -> Text:
+    """A decision, with the sign and the name that it has in this pattern."""
+    line = Text(f"{_DECISIONS[decided.kind]} ", style="bold")
+    line.append(decision_label(pattern, decided.kind))
+    return line.append(safe_line(decided.text), style="not bold")
+
+
+def decision_label(pattern: str, kind: str) -> str:
     """What a decision is called in this pattern, with what separates it from its text."""
     if kind == "plan":
-        return {"round_robin": "next: ", "coordinator": "plan: "}.get(progress.pattern, "asked: ")
+        return {"round_robin": "next: ", "coordinator": "plan: "}.get(pattern, "asked: ")
     return {"vote": "vote: ", "tally": "count: "}[kind]
 
 
@@ -281,15 +287,3 @@ def outcome(progress: TurnProgress) -> Text:
             return Text(f"turn {progress.turn} cancelled{why} · {used}", style="yellow")
         case _:
             return Text(f"turn {progress.turn} is {progress.status}", style="dim")
-
-
-def money(amount: Decimal | str) -> str:
-    """US dollars, with as many digits as a small sum needs."""
-    value = Decimal(amount)
-    if 0 < value < _LEAST:
-        return f"< ${_LEAST}"
-    whole, _, digits = f"{value:.6f}".partition(".")
-    return f"${whole}.{digits.rstrip('0'):0<2}"
-
-
-_LEAST = Decimal("0.000001")

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client import Posted, RoomClient, RoomError
-from api.columns import money
+from api.money import money
 from api.new_session import REHEARSALS, Choice, rehearsing, session_config
 from api.progress import TurnProgress
 from api.terminal_text import safe_line

@@ -42,7 +42,7 @@ class LabelledLines:
             if isinstance(each, Decided):
                 decisions += 1
                 if decisions > self._decisions:
-                    label = decision_label(progress, each.kind)
+                    label = decision_label(progress.pattern, each.kind)
                     self._say(label + safe_line(each.text), "bold")
             elif not each.running:
                 self._call(each)

@@ -210,7 +210,7 @@ class TurnProgress:
             case "model.asked":
                 self._asked(event, now)
             case "route.decided" | "vote.cast" | "votes.tallied":
-                self.history.append(_decided(event.type, event.payload))
+                self.history.append(decided(event.type, event.payload))
             case _ if (call := self.calls.get(event.step or "")) is not None:
                 call.apply(event)
             case _:
@@ -243,7 +243,8 @@ class TurnProgress:
                         call.state = "cancelled"
 
 
-def _decided(kind: str, data: Mapping[str, Any]) -> Decided:
+def decided(kind: str, data: Mapping[str, Any]) -> Decided:
+    """The decision that an event of that type holds."""
     reason = f" – {data['reason']}" if data.get("reason") else ""
     match kind:
         case "route.decided":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from api.cli import audit, chat, events, replay, room, serve, sessions
+from api import __version__
+from api.cli import audit, chat, control, costs, events, replay, room, serve, sessions, show
 
 app = typer.Typer(
     name="control-room",
@@ -19,15 +22,43 @@ app = typer.Typer(
         {
             "control-room serve --demo": "start a room, and see what it does",
             "control-room chat": "talk to five models at once",
+            "control-room show SESSION": "read what was said",
             "control-room replay SESSION": "prove that a session is what follows from its log",
         },
         "0 where what was asked holds, 1 where it does not, 2 for wrong use.",
     ),
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"control-room {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 app.command(epilog=serve.EPILOG)(serve.serve)
 app.command(epilog=chat.EPILOG)(chat.chat)
 app.command(epilog=sessions.SESSIONS_EPILOG)(sessions.sessions)
+app.command(epilog=show.EPILOG)(show.show)
+app.command(epilog=costs.EPILOG)(costs.costs)
 app.command(epilog=events.EPILOG)(events.events)
+app.command(epilog=control.CANCEL_EPILOG)(control.cancel)
+app.command(epilog=control.RETRY_EPILOG)(control.retry)
+app.command(epilog=control.PAUSE_EPILOG)(control.pause)
+app.command(epilog=control.RESUME_EPILOG)(control.resume)
+app.command(epilog=control.CLOSE_EPILOG)(control.close)
 app.command(epilog=replay.EPILOG)(replay.replay)
 app.add_typer(audit.app, name="audit")
 app.command(epilog=sessions.MODELS_EPILOG)(sessions.models)

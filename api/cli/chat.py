@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from api.cli import room
+from api.cli.answers import Wait, code_of, print_answers, within
 from api.cli.room import AsJson, Url
 
 if TYPE_CHECKING:
     from api.cli.conversation import Conversation
-    from api.client import RoomClient
-    from api.progress import TurnProgress
 
 T = TypeVar("T")
-
-LONGEST_WAIT = 86_400
 
 EPILOG = room.epilog(
     {
@@ -70,12 +67,7 @@ def chat(
             help="Post this, print the answers, and leave; '-' reads it from standard input.",
         ),
     ] = None,
-    wait: Annotated[
-        float,
-        typer.Option(
-            min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="With -m: wait at most so long."
-        ),
-    ] = 600,
+    wait: Wait = 600,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -163,12 +155,12 @@ class _Chat:
         talk = self._conversation
         if self._as_json or not self._console.is_terminal:
             talk.show_nothing()
-        progress = self._run(_within(talk.say(_sendable(text)), wait, talk.session))
+        progress = self._run(within(talk.say(_sendable(text)), wait, talk.session))
         if self._as_json:
             room.print_json(self._run(self._client.turn(talk.session, progress.turn)))
         elif not self._console.is_terminal:
-            self._run(_print_answers(self._client, progress))
-        return _code(progress)
+            self._run(print_answers(self._client, progress))
+        return code_of(progress)
 
     def converse(self) -> int:
         """Read messages and show their turns until the input ends."""
@@ -183,7 +175,7 @@ class _Chat:
             self._console.print("Ctrl-C calls off a turn, Ctrl-D leaves.", style="dim")
         while (text := _message(interactive)) is not None:
             try:
-                code = _code(self._run(talk.say(_sendable(text))))
+                code = code_of(self._run(talk.say(_sendable(text))))
             except ControlRoomError as error:
                 if not interactive:
                     raise
@@ -219,44 +211,3 @@ def _message(interactive: bool) -> str | None:
 def _sendable(text: str) -> str:
     """`text` without what is no character: input may be of another encoding."""
     return text.encode("utf-8", "replace").decode()
-
-
-async def _within(
-    work: Coroutine[Any, Any, TurnProgress], seconds: float, session: str
-) -> TurnProgress:
-    from events.errors import ControlRoomError
-
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise ControlRoomError(
-            f"the turn did not end within {seconds:g} s and goes on: look at it with"
-            f" 'control-room events {session}'"
-        ) from None
-
-
-async def _print_answers(client: RoomClient, progress: TurnProgress) -> None:
-    """The turn's answer, or everyone's, to standard output; what failed to standard error."""
-    from api.terminal_text import safe
-
-    if progress.answer is not None:
-        print(safe(await client.text(progress.answer)))
-    else:
-        last = {call.participant: call for call in progress.said()}
-        for seat in progress.seats:
-            if (call := last.get(seat.id)) is not None:
-                print(f"{safe(seat.title)} ({safe(seat.provider)}/{safe(seat.model)}):")
-                print(f"{safe(call.text).strip()}\n")
-    for call in progress.calls.values():
-        if call.state == "failed":
-            room.complain(f"{call.participant} failed: {call.message}")
-    if progress.status != "completed":
-        why = f": {progress.problem}" if progress.problem else ""
-        room.complain(
-            f"the turn {'was cancelled' if progress.status == 'cancelled' else 'failed'}{why}"
-        )
-
-
-def _code(progress: TurnProgress) -> int:
-    return room.OK if progress.status == "completed" else room.FAILED

@@ -11,9 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from api.cli.heading import heading
 from api.cli.room import complain
 from api.client import RoomClient, RoomError
-from api.progress import TurnProgress, seats_of
+from api.progress import TurnProgress
 from api.terminal_text import safe_line
 from api.watching import watch
 
@@ -43,12 +44,19 @@ class Conversation:
             posted = await self._client.post_turn(self.session, text)
             return await self._follow(config, posted["turn"], posted["position"] - 1, interrupted)
 
+    async def retry(self, turn: str, participant: str) -> TurnProgress:
+        """Ask one participant of an ended turn again; otherwise like `say`."""
+        with _interrupts() as interrupted:
+            config = (await self._client.session(self.session))["config"]
+            posted = await self._client.retry(self.session, turn, participant)
+            return await self._follow(config, posted["turn"], posted["position"] - 1, interrupted)
+
     async def catch_up(self) -> None:
         """Say who sits here and what was said last; show the turn that is under way, if any."""
         view = await self._client.session(self.session)
         console = self._console
         if console is not None:
-            for line in _heading(view):
+            for line in heading(view):
                 console.print(line, soft_wrap=True)
             if view["turns"]["total"]:
                 for line in await self._last_said():
@@ -85,37 +93,20 @@ class Conversation:
                 complain(error.message)
 
     async def _last_said(self) -> list[Text]:
-        """The last turn's message and answers, in short."""
-        entries = (await self._client.transcript(self.session))["entries"]
-        spoken = [each for each in entries if each["kind"] in ("message", "answer")]
-        if not spoken:
-            return []
-        last = spoken[-1]["turn"]
+        """The last message and its answers, in short."""
+        last: list[Mapping[str, Any]] = []
+        async for entry in self._client.entries(self.session):
+            if entry["kind"] == "message":
+                last = [entry]
+            elif entry["kind"] == "answer" and not entry["superseded_by"]:
+                last.append(entry)
         lines = []
-        for each in spoken:
-            if each["turn"] == last:
-                text = safe_line(await self._client.text(each["text"]))
-                short = text if len(text) <= PREVIEW else f"{text[:PREVIEW]}…"
-                who = "you" if each["kind"] == "message" else safe_line(each["label"])
-                lines.append(Text(f"{who}: ", style="bold").append(short, style="not bold dim"))
+        for each in last:
+            text = safe_line(await self._client.text(each["text"]))
+            short = text if len(text) <= PREVIEW else f"{text[:PREVIEW]}…"
+            who = "you" if each["kind"] == "message" else safe_line(each["label"])
+            lines.append(Text(f"{who}: ", style="bold").append(short, style="not bold dim"))
         return lines
-
-
-def _heading(view: Mapping[str, Any]) -> list[Text]:
-    config = view["config"]
-    title = safe_line(config.get("title") or "")
-    seats = seats_of(config)
-    names = ", ".join(f"{seat.title} ({seat.provider}/{seat.model})" for seat in seats)
-    lines = [
-        Text(f"{view['session_id']}", style="bold").append(
-            f"  {config['routing_pattern']}{f'  {title}' if title else ''}", style="not bold"
-        ),
-        Text(safe_line(names), style="dim"),
-    ]
-    if all(seat.provider == "rehearsal" for seat in seats):
-        note = "These are rehearsal models: what they say is prepared, and nothing is paid."
-        lines.append(Text(note, style="dim"))
-    return lines
 
 
 @contextlib.contextmanager

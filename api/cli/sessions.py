@@ -68,23 +68,22 @@ async def _sessions(client: RoomClient, limit: int) -> list[dict[str, Any]]:
 
 
 def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
-    from api.columns import money
+    from api.cli.tables import row, table
+    from api.money import money
 
     if narrow:
-        table = _table("session", "title", "turns", "status")
+        shown = table("session", "title", "turns", "status")
     else:
-        table = _table(
-            "session", "title", "pattern", "models", "turns", "status", "cost", "updated"
-        )
+        shown = table("session", "title", "pattern", "models", "turns", "status", "cost", "updated")
     for each in found:
         status = each["status"] + (" · busy" if each["open_turn"] else "")
         updated = each["updated_at"][:16].replace("T", " ")
         title = each["title"] or each["preview"] or ""
         if narrow:
-            _row(table, each["id"], title, str(each["turns"]), status)
+            row(shown, each["id"], title, str(each["turns"]), status)
             continue
-        _row(
-            table,
+        row(
+            shown,
             each["id"],
             title if len(title) <= 40 else f"{title[:39]}…",
             each["pattern"],
@@ -94,7 +93,7 @@ def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
             money(each["cost"]),
             updated,
         )
-    return table
+    return shown
 
 
 def models(url: Url = None, as_json: AsJson = False) -> None:
@@ -105,12 +104,14 @@ def models(url: Url = None, as_json: AsJson = False) -> None:
         if as_json:
             room.print_json(found)
             return room.OK
+        from api.cli.tables import row, table
+
         console = room.console()
-        table = _table("provider", "model", "as in 'chat --models'")
+        shown = table("provider", "model", "as in 'chat --models'")
         for each in found["models"]:
             provider, model = each["provider"], each["model_name"]
-            _row(table, provider, model, f"{provider}/{model}")
-        console.print(table)
+            row(shown, provider, model, f"{provider}/{model}")
+        console.print(shown)
         for each in found.get("unavailable", ()):
             room.complain(f"{each['provider']} does not tell its models: {each['detail']}")
         return room.OK
@@ -126,34 +127,13 @@ def providers(url: Url = None, as_json: AsJson = False) -> None:
         if as_json:
             room.print_json(found)
             return room.OK
-        table = _table("provider", "type", "needs")
+        from api.cli.tables import row, table
+
+        shown = table("provider", "type", "needs")
         for each in found["providers"]:
             needs = ", ".join(each["missing"])
-            _row(table, each["id"], each["type"], f"set {needs}" if needs else "nothing more")
-        room.console().print(table)
+            row(shown, each["id"], each["type"], f"set {needs}" if needs else "nothing more")
+        room.console().print(shown)
         return room.OK
 
     room.with_room(url, work)
-
-
-def _table(*names: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in names:
-        # Names are taken from here to be typed elsewhere, so they are never cut.
-        loose = name == "title"
-        table.add_column(
-            name, no_wrap=True, overflow="ellipsis" if loose else "fold", ratio=1 if loose else None
-        )
-    return table
-
-
-def _row(table: Table, *cells: str) -> None:
-    """Adds a row of texts as they are."""
-    from rich.text import Text
-
-    from api.terminal_text import safe_line
-
-    table.add_row(*(Text(safe_line(cell)) for cell in cells))

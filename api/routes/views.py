@@ -1,4 +1,4 @@
-"""What a session's events mean: its transcript, its costs, its replay."""
+"""What a session's events mean: its transcript, its replay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from api.doors import Inside
 from api.openapi import problems
 from api.projected import caught_up
 from api.views import After, Limit, SessionId
-from projections.costs import CostReport
 from projections.entries import Transcript
 from projections.replay import Replay, replay
 
@@ -24,13 +23,6 @@ async def get_transcript(
     """The conversation in its order, as of `position`; `next` is the cursor of what follows."""
     await caught_up(doors, session_id)
     return await asyncio.to_thread(doors.room.projections.transcript, session_id, after, limit)
-
-
-@router.get("/costs", operation_id="get_costs", responses=problems(404, 503))
-async def get_costs(doors: Inside, session_id: SessionId) -> CostReport:
-    """Tokens and money by participant, provider, model and day, as of `position`."""
-    await caught_up(doors, session_id)
-    return await asyncio.to_thread(doors.room.projections.costs, session_id)
 
 
 @router.post("/replay", operation_id="replay_session", responses=problems(404, 503))

@@ -117,7 +117,7 @@ async def test_the_wait_is_bounded(room: LocalRoom) -> None:
     await room.create("slow", "a:late")
     done = await run(room, "chat", "slow", "-m", "Hello", "--wait", "0.2")
     assert done.code == 1
-    assert "goes on: look at it with 'control-room events slow'" in done.err
+    assert "goes on: look at it with 'control-room show slow'" in done.err
 
 
 async def test_an_interrupt_calls_off_what_a_script_asked(room: LocalRoom) -> None:

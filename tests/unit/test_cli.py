@@ -25,7 +25,8 @@ from events.envelope import Event as StoredEvent
 from tests.event_samples import events
 
 COMMANDS = (
-    ("serve",), ("chat",), ("sessions",), ("events",), ("replay",), ("models",), ("providers",),
+    ("serve",), ("chat",), ("sessions",), ("show",), ("costs",), ("events",), ("cancel",),
+    ("retry",), ("pause",), ("resume",), ("close",), ("replay",), ("models",), ("providers",),
     ("audit", "verify"),
 )  # fmt: skip
 
@@ -83,6 +84,12 @@ def test_help_imports_nothing_heavy() -> None:
     assert python("-c", code).stdout.strip() == "[]"
 
 
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"control-room {project['version']}\n")
+
+
 def test_the_command_is_this_one() -> None:
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
         "scripts"
@@ -103,6 +110,10 @@ def test_the_command_is_this_one() -> None:
         ("events",),
         ("events", "s1", "--after", "-1"),
         ("replay",),
+        ("show",),
+        ("cancel",),
+        ("retry", "s1", "t1"),
+        ("close", "s1", "t1"),
         ("sessions", "--limit", "0"),
         ("sessions", "--url", "127.0.0.1"),
         ("chat", "--pattern", "chaos"),
@@ -132,7 +143,9 @@ def test_a_wrong_setting_is_named_without_its_value() -> None:
     "command",
     [
         ("sessions",), ("models",), ("providers",), ("events", "s1"), ("events", "s1", "--follow"),
-        ("replay", "s1"), ("chat",), ("chat", "s1"), ("chat", "--new", "-m", "Hello"),
+        ("replay", "s1"), ("show", "s1"), ("costs",), ("cancel", "s1"), ("retry", "s1", "t1", "a"),
+        ("pause", "s1"), ("resume", "s1"), ("close", "s1"), ("chat",), ("chat", "s1"),
+        ("chat", "--new", "-m", "Hello"),
     ],
 )  # fmt: skip
 def test_without_a_room_one_line_says_how_to_start_it(

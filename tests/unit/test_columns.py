@@ -9,8 +9,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from api.columns import PART, TurnColumns, TurnResult, columns_a_row, fits, money, state_line
+from api.columns import PART, TurnColumns, TurnResult, columns_a_row, fits, state_line
 from api.labelled_lines import LabelledLines
+from api.money import money
 from tests.unit.turn_messages import Turn
 
 ROLES = ("architect", "coder", "reviewer", "critic", "tester")

@@ -1,0 +1,115 @@
+"""`control-room show`: a session as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from api.cli import room
+from api.cli.room import AsJson, SessionArgument, Url
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from api.client import RoomClient
+
+EPILOG = room.epilog(
+    {
+        "control-room show sess_abc123": "the whole conversation",
+        "control-room show sess_abc123 | less": "page by page",
+        "control-room show sess_abc123 --json": "the transcript, for programs",
+    },
+    "0, 1 where the session or the room is not there, 2 for wrong use.",
+)
+
+
+def show(session: SessionArgument, url: Url = None, as_json: AsJson = False) -> None:
+    """Print what was said in a session: messages, answers, failures and decisions.
+
+    An answer that was asked for again stands behind the one that it replaces.
+    """
+
+    async def work(client: RoomClient) -> int:
+        if as_json:
+            room.print_json(await _transcript(client, session))
+            return room.OK
+        from api.cli.heading import heading
+
+        console = room.console()
+        view = await client.session(session)
+        for line in heading(view):
+            console.print(line, soft_wrap=True)
+        async for line in conversation_lines(client, session, view["config"]):
+            # A terminal wraps between words; in a pipe a line stays whole.
+            console.print(line, soft_wrap=not console.is_terminal)
+        return room.OK
+
+    room.with_room(url, work)
+
+
+async def _transcript(client: RoomClient, session: str) -> Mapping[str, Any]:
+    """The pages of the transcript as one."""
+    entries = [entry async for entry in client.entries(session)]
+    position = max((entry["position"] for entry in entries), default=0)
+    return {"session": session, "position": position, "entries": entries}
+
+
+async def conversation_lines(
+    client: RoomClient, session: str, config: Mapping[str, Any]
+) -> AsyncIterator[Text]:
+    """The conversation line by line; long texts are fetched."""
+    from rich.text import Text
+
+    from api.columns import decision_line
+    from api.progress import decided
+    from api.terminal_text import safe_line
+
+    pattern = config["routing_pattern"]
+    async for entry in client.entries(session):
+        match entry["kind"]:
+            case "message":
+                yield Text(f"\nyou ({entry['turn']}):", style="bold")
+                for line in await _text(client, entry["text"]):
+                    yield line
+            case "answer":
+                yield Text("\n").append_text(_speaker(entry)).append(_note(entry), style="dim")
+                for line in await _text(client, entry["text"]):
+                    yield line
+            case "failure":
+                message = f" failed: {safe_line(entry['message'])}"
+                yield Text("\n").append_text(_speaker(entry)).append(message, style="red")
+            case "decision":
+                yield decision_line(pattern, decided(entry["type"], entry["data"]))
+            case "end":
+                problem = entry["problem"]
+                style = "yellow" if problem["reason"] == "cancelled" else "red"
+                said = f"turn {entry['turn']}: {problem['reason'].replace('_', ' ')}"
+                why = f": {safe_line(problem['message'])}" if problem["message"] else ""
+                yield Text(f"\n{said}{why}", style=style)
+
+
+def _speaker(entry: Mapping[str, Any]) -> Text:
+    from rich.text import Text
+
+    from api.progress import Seat
+    from api.terminal_text import safe_line
+
+    seat = Seat(entry["participant"], entry["role"] or "", entry["provider"], entry["model"])
+    return Text(safe_line(seat.title), style="bold").append(
+        f" ({safe_line(f'{seat.provider}/{seat.model}')})", style="not bold dim"
+    )
+
+
+def _note(entry: Mapping[str, Any]) -> str:
+    notes = [entry["purpose"]] if entry["purpose"] != "answer" else []
+    notes += ["cut short"] if entry["finish_reason"] == "length" else []
+    notes += ["asked again, see below"] if entry["superseded_by"] else []
+    return f" · {', '.join(notes)}:" if notes else ":"
+
+
+async def _text(client: RoomClient, text: str | Mapping[str, Any]) -> list[Text]:
+    from rich.text import Text
+
+    from api.terminal_text import safe
+
+    return [Text(f"  {line}") for line in safe(await client.text(text)).strip().splitlines()]

@@ -1,0 +1,31 @@
+"""Money, and calls without a price, as people read them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+_LEAST = Decimal("0.000001")
+
+NO_PRICE = (
+    "no price is known for calls marked '-' or 'unpriced': a hosted model may have cost money"
+)
+"""What the signs of `spent` mean, where a table has them."""
+
+
+def money(amount: Decimal | str) -> str:
+    """US dollars, with as many digits as a small sum needs."""
+    value = Decimal(amount)
+    if 0 < value < _LEAST:
+        return f"< ${_LEAST}"
+    whole, _, digits = f"{value:.6f}".partition(".")
+    return f"${whole}.{digits.rstrip('0'):0<2}"
+
+
+def spent(cost: Decimal | str, priced: int, unpriced: int) -> str:
+    """What calls have cost: a sum, "-" where no price is known, or a sum and how many have none.
+
+    So $0.00 means that nobody charges for it, or that nothing was asked.
+    """
+    if not unpriced:
+        return money(cost)
+    return f"{money(cost)} + {unpriced} unpriced" if priced else "-"
