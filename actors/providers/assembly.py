@@ -33,6 +33,8 @@ class Assembly(ABC):
         self.error: Any = None
         self.fault: ProviderError | None = None
         self.finish_reason: str | None = None
+        self.filtered = ""
+        """What a content filter found in the answer, where the server says it."""
         self.size = 0
         """Characters so far; a subclass adds those of tool calls."""
 
@@ -70,8 +72,9 @@ class Assembly(ABC):
         if self.finish_reason is None:
             raise BadResponse("the stream ended before the answer was complete: ask again")
         if self.finish_reason == "content_filter":
+            found = f" ({self.filtered})" if self.filtered else ""
             raise ContentFiltered(
-                f"provider {self.provider!r} broke the answer off because of its content:"
+                f"provider {self.provider!r} broke the answer off because of its content{found}:"
                 " change what is asked"
             )
         return self._finished(self.finish_reason, notes)

@@ -48,14 +48,16 @@ class HttpClient:
             part for value in headers.values() for part in (value, value.removeprefix("Bearer "))
         )
 
-    async def post(self, path: str, body: Any, *, accept: str) -> ClientResponse:
+    async def post(
+        self, path: str, body: Any, *, accept: str, headers: Mapping[str, str] | None = None
+    ) -> ClientResponse:
         """The response to `body` as JSON, as soon as its headers are there."""
         import aiohttp
 
         data = orjson.dumps(body)
         clock = asyncio.get_running_loop().time
         began = clock()
-        headers = {"Content-Type": "application/json", "Accept": accept}
+        headers = {"Content-Type": "application/json", "Accept": accept, **(headers or {})}
         try:
             return await self._session().post(
                 self._base_url + path, data=data, headers=headers, allow_redirects=False
@@ -71,9 +73,17 @@ class HttpClient:
                 self._base_url + path, data=data, headers=headers, allow_redirects=False
             )
 
-    async def get(self, path: str) -> ClientResponse:
+    async def post_form(self, path: str, fields: Mapping[str, str]) -> ClientResponse:
+        """The response to an HTML form, as soon as its headers are there."""
+        return await self._session().post(
+            self._base_url + path, data=dict(fields), allow_redirects=False
+        )
+
+    async def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> ClientResponse:
         """The response, as soon as its headers are there."""
-        return await self._session().get(self._base_url + path, allow_redirects=False)
+        return await self._session().get(
+            self._base_url + path, headers=headers, allow_redirects=False
+        )
 
     async def close(self) -> None:
         """Give back all connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -51,8 +51,14 @@ class Secrets:
     """Texts that no error may hold."""
 
     def __init__(self, texts: Iterable[str]) -> None:
+        self._texts: list[str] = []
+        self.add(*texts)
+
+    def add(self, *texts: str) -> None:
+        """Hide these too from now on, such as a token that was fetched."""
         # What is shorter than that is no secret, and would make holes into every message.
-        self._texts = sorted({text for text in texts if len(text) >= 6}, key=len, reverse=True)
+        known = {text for text in (*self._texts, *texts) if len(text) >= 6}
+        self._texts = sorted(known, key=len, reverse=True)
 
     def hidden(self, text: str) -> str:
         """`text` without them."""
@@ -63,12 +69,16 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a server said instead of an answer. `codes` are its type, code and parameter."""
+    """What a server said instead of an answer. `codes` are its type, code and parameter.
+
+    `content` is all of it as it came, for what only one vendor says; it may hold a secret.
+    """
 
     status: int
     message: str
     codes: str
     headers: Mapping[str, str]
+    content: Any = field(default=None, repr=False)
 
     @property
     def words(self) -> str:
@@ -104,7 +114,7 @@ def refusal_of(content: Any, status: int, headers: Mapping[str, str], secrets: S
     message = _MANY_SPACES.sub(" ", secrets.hidden(message)).strip()
     if len(message) > LONGEST_MESSAGE:
         message = message[:LONGEST_MESSAGE] + " …"
-    return Refusal(status, message, secrets.hidden(codes), headers)
+    return Refusal(status, message, secrets.hidden(codes), headers, content)
 
 
 def status_within(error: Any) -> int:

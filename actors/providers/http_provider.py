@@ -89,6 +89,10 @@ class HttpProvider(ABC):
         """Keys of the body that a server may refuse, to be left out or named otherwise then."""
         return ()
 
+    async def _signed(self) -> Mapping[str, str]:
+        """Headers of credentials that change, such as a token that is fetched and renewed."""
+        return {}
+
     def _refused_as(self, said: Refusal, model: str) -> ProviderError:
         """The error that a refusal is, before the answer or within its stream."""
         return to_error(said, self.id, model)
@@ -147,7 +151,10 @@ class HttpProvider(ABC):
         timer = asyncio.timeout_at(by)
         try:
             async with timer:
-                return await self._http.post(path, body, accept="text/event-stream, */*;q=0.5")
+                headers = await self._signed()
+                return await self._http.post(
+                    path, body, accept="text/event-stream, */*;q=0.5", headers=headers
+                )
         except TimeoutError:
             if not timer.expired():
                 raise
@@ -177,7 +184,7 @@ class HttpProvider(ABC):
         async with (
             self._http.guarded(),
             asyncio.timeout(LIST_WITHIN),
-            await self._http.get(path) as response,
+            await self._http.get(path, headers=await self._signed()) as response,
         ):
             if response.status != 200:
                 raise self._refused_as(await self._http.refusal(response), "")
