@@ -21,13 +21,16 @@ from nats.aio.subscription import Subscription as RawSubscription
 from nats.js import JetStreamContext
 from pydantic import BaseModel
 
+from actors.handling import Handling, listen
+from actors.inbox import Inbox, Lost, Nobody
+from actors.outbox import BUFFER, Outbox
 from events.errors import ConfigError, ControlRoomError
 
 _log = logging.getLogger(__name__)
 
 RECONNECT_PAUSE = 0.25  # seconds between two attempts to reach the server
 PING_INTERVAL = 5  # seconds; a connection that is dead without saying so is found after three
-BUFFER = 8 * 1024 * 1024  # bytes published while the connection is down; what exceeds it is dropped
+DRAIN_WITHIN = 5.0  # seconds for handlers to finish when the connection is given back
 FIRST_PAUSE, LAST_PAUSE = 0.02, 0.5  # seconds between two tries of a request that nobody took
 
 
@@ -69,30 +72,20 @@ class Subscription:
         self.subject = subject
         self._bus = bus
         self._queue = queue
-        self._callback = callback
+        self._handling = Handling(subject, callback)
         self._raw: RawSubscription | None = None
 
     async def attach(self, client: Client) -> None:
         """Subscribe on `client`: for the bus alone."""
-        self._raw = await client.subscribe(self.subject, queue=self._queue, cb=self._deliver)
+        self._raw = await listen(client, self.subject, self._take, self._queue)
 
-    async def _deliver(self, raw: RawMsg) -> None:
-        try:
-            done = self._callback(Msg(raw.subject, raw.data, raw.reply, self._bus))
-            if done is not None:
-                await done
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something that the handler waited for was cancelled; the client would stop listening.
-            _log.warning("a handler of %s was cancelled", self.subject)
-        except Exception:
-            _log.exception("a handler of %s failed", self.subject)
+    def _take(self, raw: RawMsg) -> None:
+        self._handling.take(Msg(raw.subject, raw.data, raw.reply, self._bus))
 
     async def unsubscribe(self) -> None:
         """Take no further message; those not yet handled are dropped."""
         self._bus.forget(self)
+        self.stop()
         if self._raw is not None:
             with contextlib.suppress(nats_errors.Error):
                 await self._raw.unsubscribe()
@@ -103,6 +96,11 @@ class Subscription:
         if self._raw is not None:
             with contextlib.suppress(nats_errors.Error):
                 await self._raw.drain()  # type: ignore[no-untyped-call]
+        await self._handling.idle()
+
+    def stop(self) -> None:
+        """Cancel what is being handled: for the bus alone."""
+        self._handling.stop()
 
 
 class Bus:
@@ -119,7 +117,8 @@ class Bus:
         self._online = asyncio.Event()
         self._closing = False
         self._subscriptions: dict[Subscription, None] = {}
-        self._calls: set[asyncio.Future[RawMsg]] = set()
+        self._outbox = Outbox(self._client)
+        self._inbox = Inbox()
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
         self._last_error: Exception | None = None
         self._revival: asyncio.Task[None] | None = None
@@ -156,6 +155,7 @@ class Bus:
 
     async def _open(self) -> None:
         client = self._client = Client()
+        self._outbox = Outbox(client)
         # A client that has given up calls back too; only the present one counts.
         await client.connect(
             self._url.split(","),
@@ -170,6 +170,7 @@ class Bus:
             pending_size=BUFFER,
             drain_timeout=5,
         )
+        await self._inbox.open(client)
         for subscription in tuple(self._subscriptions):
             await subscription.attach(client)
         await self._barrier()
@@ -185,17 +186,22 @@ class Bus:
         if not self._client.is_connected:
             # The client would write what it kept to the socket that is gone, fail on that, and
             # leave its tasks running.
-            self._client._pending, self._client._pending_data_size = [], 0
+            self._outbox.drop()
+        for subscription in self._subscriptions:
+            subscription.stop()
         with contextlib.suppress(nats_errors.Error, OSError):
             await self._client.close()
-        self._drop_calls()
+        self._inbox.drop()
 
     async def drain(self) -> None:
         """Take no further message, finish handling those that came (5 s at most), and close."""
         self._closing = True
         if self._online.is_set():
-            with contextlib.suppress(nats_errors.Error, OSError):
-                await self._client.drain()
+            with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
+                async with asyncio.timeout(DRAIN_WITHIN):
+                    draining = (one.drain() for one in tuple(self._subscriptions))
+                    await asyncio.gather(*draining)
+                    await self._barrier()
         await self.close()
 
     # --- state -------------------------------------------------------------------------------
@@ -229,24 +235,16 @@ class Bus:
 
     async def _barrier(self) -> None:
         """Returns when the server has taken everything that was sent before."""
-        # The client's PING overtakes what it has not written yet. When the first one is answered
-        # that is written, and only the second one comes behind it. An answer to a PING for which
-        # nobody waits any more ends the client's reading, so whoever is cancelled lets it wait on.
-        flushing = asyncio.ensure_future(self._flush_twice())
+        # The client's PING overtakes what is not written yet. An answer to a PING for which nobody
+        # waits any more ends the client's reading, so whoever is cancelled lets it wait on.
+        self._outbox.flush()
+        flushing = asyncio.ensure_future(self._client.flush())
         flushing.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(flushing)
-
-    async def _flush_twice(self) -> None:
-        await self._client.flush()
-        await self._client.flush()
 
     def _up(self) -> None:
         self.connected_since = asyncio.get_running_loop().time()
         self._online.set()
-
-    def _drop_calls(self) -> None:
-        for call in tuple(self._calls):
-            call.cancel()
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = error
@@ -260,7 +258,7 @@ class Bus:
             _log.warning("lost the connection to NATS at %s", self.address)
         self._online.clear()
         self.connected_since = None
-        self._drop_calls()
+        self._inbox.drop()
 
     async def _on_reconnected(self) -> None:
         _log.info("connected to NATS at %s again", self.address)
@@ -296,15 +294,8 @@ class Bus:
 
         While the connection is down messages are kept, up to 8 MB, and what exceeds it is dropped.
         """
-        data = encode(payload)
-        try:
-            await self._client.publish(subject, data)
-        except nats_errors.MaxPayloadError:
-            raise _too_long(subject, data) from None
-        except nats_errors.BadSubjectError:
-            raise ControlRoomError(f"{subject!r} is not a subject") from None
-        except nats_errors.Error as error:
-            _log.debug("dropped a message on %s: %s", subject, error)
+        self._outbox.put(subject, encode(payload))
+        await self._outbox.room()
 
     async def request(
         self, subject: str, payload: bytes | BaseModel, timeout: float = 5.0
@@ -321,32 +312,18 @@ class Bus:
         while (left := deadline - loop.time()) > 0:
             if not self._online.is_set() and not await self.wait_connected(left):
                 break
-            call = asyncio.ensure_future(
-                self._client.request(subject, data, timeout=deadline - loop.time())
-            )
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
             try:
-                return (await call).data
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not call.cancelled() or task is None or task.cancelling():
-                    raise
+                return await self._inbox.ask(self._outbox, subject, data, deadline)
+            except Lost:
                 why = "the connection to NATS was lost"
                 if self._closing:
                     break
                 continue
-            except nats_errors.NoRespondersError:
-                why = "nobody listens there"
-            except nats_errors.TimeoutError:
+            except TimeoutError:
                 why = why or "no answer came"
                 break
-            except nats_errors.MaxPayloadError:
-                raise _too_long(subject, data) from None
-            except nats_errors.BadSubjectError:
-                raise ControlRoomError(f"{subject!r} is not a subject") from None
-            except nats_errors.Error as error:
-                why = str(error)
+            except Nobody:
+                why = "nobody listens there"
             await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
             pause = min(2 * pause, LAST_PAUSE)
         why = why or "the connection to NATS is down"
@@ -382,10 +359,3 @@ class Bus:
 
 def _is_refusal(error: Exception | None) -> bool:
     return error is not None and "authorization" in str(error).lower()
-
-
-def _too_long(subject: str, data: bytes) -> ControlRoomError:
-    return ControlRoomError(
-        f"a message of {len(data)} bytes on {subject} is longer than the NATS server takes:"
-        " put long texts into blobs"
-    )
