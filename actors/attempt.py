@@ -172,7 +172,7 @@ class Attempt:
             finish_reason=finished.finish_reason,
             usage=usage,
             usage_raw=raw,
-            cost=self._cost(usage, finished.served_model),
+            cost=self._cost(usage, duration, finished.served_model),
             served_model=finished.served_model,
             first_token_ms=answer.first_token_ms,
             duration_ms=round(duration * 1000, 3),
@@ -206,12 +206,17 @@ class Attempt:
             cost=self._cost(usage),
         )
 
-    def _cost(self, usage: Usage | None, served_model: str | None = None) -> Cost | None:
+    def _cost(
+        self, usage: Usage | None, seconds: float | None = None, served_model: str | None = None
+    ) -> Cost | None:
         if usage is None:
             return None
-        provider, asked = self._desk.provider, self.ask.model
-        served = provider.cost(served_model, usage) if served_model else None
-        return served or provider.cost(asked, usage)
+        if seconds is None:
+            seconds = asyncio.get_running_loop().time() - self._answer.began
+        provider = self._desk.provider
+        prices = provider.prices(served_model) if served_model else None
+        prices = prices or provider.prices(self.ask.model)
+        return None if prices is None else prices.cost(usage, seconds)
 
     async def _partial(self) -> Text | None:
         text = self._answer.text

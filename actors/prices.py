@@ -1,58 +1,142 @@
-"""What a call costs, from a named price table; in decimals, never floats."""
+"""The prices of a vendor's models, from a named table that is kept up by others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from fnmatch import fnmatchcase
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 
-from events.values import Cost, Usage
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from genai_prices import types
+from events.prices import Prices, Rates, Tier
+from events.values import Value
+
+OWN_MACHINE = Prices(table="own machine")
+"""Nobody sends a bill for it."""
+
+_KINDS = {
+    "input": "input_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "output": "output_mtok",
+    "reasoning": "output_reasoning_mtok",
+}
+_INSTEAD = {"cache_read": "input", "cache_write": "input", "reasoning": "output"}
+"""As what these are charged where the table has no price of their own for them."""
+
+
+class GivenPrices(Value):
+    """Prices in a provider's configuration: US dollars for a million tokens, a request, an hour.
+
+    What is not given is free; cached input costs what input does, and reasoning what output does.
+    """
+
+    input: Decimal = Field(default=Decimal(0), ge=0)
+    output: Decimal = Field(default=Decimal(0), ge=0)
+    cache_read: Decimal | None = Field(default=None, ge=0)
+    cache_write: Decimal | None = Field(default=None, ge=0)
+    request: Decimal = Field(default=Decimal(0), ge=0)
+    hour: Decimal = Field(default=Decimal(0), ge=0)
+    table: str = "provider file"
+
+    @property
+    def prices(self) -> Prices:
+        """The same, as they are recorded."""
+        rates = Rates(
+            input=self.input,
+            output=self.output,
+            reasoning=self.output,
+            cache_read=self.input if self.cache_read is None else self.cache_read,
+            cache_write=self.input if self.cache_write is None else self.cache_write,
+        )
+        return Prices(table=self.table, rates=rates, request=self.request, hour=self.hour)
+
+
+def given_for(model: str, given: Mapping[str, GivenPrices]) -> Prices | None:
+    """The prices given for `model`: under its name, or under the first pattern that fits it."""
+    if model in given:
+        return given[model].prices
+    return next((one.prices for name, one in given.items() if fnmatchcase(model, name)), None)
 
 
 class PriceTable:
-    """The prices of the vendor behind one API address.
+    """The price list of the vendor behind one API address.
 
-    Addresses of this machine or of a private network are nobody's price list; the table, whose
-    import takes half a second, is loaded for others when this is made.
+    Models at addresses of this machine or of a private network are free. The table, whose import
+    takes half a second, is loaded for other addresses when this is made.
     """
 
     def __init__(self, api_url: str) -> None:
         self._api_url = api_url
-        self._known = not _is_private(api_url)
-        if self._known:
+        self._private = is_private(api_url)
+        self._known: dict[str, Prices | None] = {}
+        if not self._private:
             import genai_prices
 
             self._name = f"genai-prices {genai_prices.__version__}"
 
-    def cost(self, model: str, usage: Usage) -> Cost | None:
-        """The price of `usage` of `model` now, in US dollars; None where it is not known."""
-        if not self._known:
-            return None
-        from genai_prices import calc_price
+    def prices(self, model: str) -> Prices | None:
+        """What `model` costs today; None where it is not known."""
+        if self._private:
+            return OWN_MACHINE
+        if model not in self._known:
+            self._known[model] = self._looked_up(model)
+        return self._known[model]
+
+    def _looked_up(self, model: str) -> Prices | None:
+        from genai_prices.data_snapshot import get_snapshot
 
         try:
-            price = calc_price(_reported(usage), model, provider_api_url=self._api_url)
+            _, info = get_snapshot().find_provider_model(model, None, None, self._api_url)
         except (LookupError, ValueError):
             return None
-        return Cost(amount=price.total_price, prices=self._name)
+        price = info.get_prices(datetime.now(UTC))
+        if price.input_mtok is None and price.output_mtok is None:
+            return None  # sold by the second, the picture or the like
+        return _prices(price, self._name)
 
 
-def _reported(usage: Usage) -> types.Usage:
-    """The usage as vendors report it: cached tokens are within input, reasoning within output."""
-    from genai_prices import Usage as Reported
+def _prices(price: Any, table: str) -> Prices:
+    """Prices of the table in our form."""
+    from genai_prices.types import TieredPrices
 
-    return Reported(
-        input_tokens=usage.input + usage.cache_read + usage.cache_write,
-        cache_read_tokens=usage.cache_read,
-        cache_write_tokens=usage.cache_write,
-        output_tokens=usage.output + usage.reasoning,
+    listed = {kind: getattr(price, name) for kind, name in _KINDS.items()}
+    for kind, instead in _INSTEAD.items():
+        if listed[kind] is None:
+            listed[kind] = listed[instead]
+    tiered = [one for one in listed.values() if isinstance(one, TieredPrices)]
+    starts = sorted({tier.start for one in tiered for tier in one.tiers})
+
+    def rates(length: int) -> Rates:
+        return Rates(**{kind: _rate(one, length) for kind, one in listed.items()})
+
+    return Prices(
+        table=table,
+        rates=rates(0),
+        tiers=tuple(Tier(above=start, rates=rates(start + 1)) for start in starts),
+        request=(price.requests_kcount or Decimal(0)) / 1000,
     )
 
 
-def _is_private(api_url: str) -> bool:
+def _rate(listed: Any, length: int) -> Decimal:
+    """The rate of one kind of tokens in a call with so many tokens of input."""
+    if listed is None:
+        return Decimal(0)
+    if isinstance(listed, Decimal):
+        return listed
+    rate: Decimal = listed.base
+    for tier in listed.tiers:
+        if length > tier.start:
+            rate = tier.price
+    return rate
+
+
+def is_private(api_url: str) -> bool:
+    """Whether the address is of this machine or of a private network."""
     host = urlsplit(api_url).hostname or ""
     try:
         return not ip_address(host).is_global

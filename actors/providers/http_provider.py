@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from actors.prices import PriceTable
+from actors.prices import PriceTable, given_for
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.http_client import HttpClient, read
 from actors.providers.http_errors import Refusal, refusal_of, status_within, to_error
@@ -24,7 +24,7 @@ from actors.providers.port import Capabilities, ChatRequest, Delta, Finished, Li
 from actors.providers.sse import Decoder, Format
 from actors.providers.watch import Watch
 from events.errors import BadResponse, ProviderError, ProviderUnavailable
-from events.values import Cost, Usage
+from events.prices import Prices
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, StreamReader
@@ -65,8 +65,8 @@ class HttpProvider(ABC):
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(context_length=self._settings.context_length)
 
-    def cost(self, model: str, usage: Usage) -> Cost | None:
-        return self._prices.cost(model, usage)
+    def prices(self, model: str) -> Prices | None:
+        return given_for(model, self._settings.prices) or self._prices.prices(model)
 
     async def close(self) -> None:
         await self._http.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
+from actors.prices import GivenPrices
 from actors.providers.port import Limits
 from events.values import Value
 
@@ -12,7 +13,8 @@ class Options(Value):
     """Base of a provider's options, the `config` of its entry in the provider file.
 
     `max_concurrency` bounds the calls that one model is working on at once, `tries` how often one
-    answer is asked for before it counts as failed.
+    answer is asked for before it counts as failed. `prices` go before those of the vendor's list,
+    by the name of a model or by a pattern such as `gpt-*`.
     """
 
     # What was given may hold a key: errors name the option and never its value.
@@ -20,6 +22,7 @@ class Options(Value):
 
     max_concurrency: int = Field(default=64, ge=1, le=10_000)
     tries: int = Field(default=3, ge=1, le=10)
+    prices: dict[str, GivenPrices] = Field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:

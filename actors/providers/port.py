@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from events.values import Cost, Parameters, ToolCall, Usage
+from events.prices import Prices
+from events.values import Parameters, ToolCall, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -137,8 +138,8 @@ class Provider(Protocol):
         """What `model` can do; answers at once, without asking the server."""
         ...
 
-    def cost(self, model: str, usage: Usage) -> Cost | None:
-        """What that usage of `model` costs, by named prices; None where they are not known."""
+    def prices(self, model: str) -> Prices | None:
+        """What `model` costs now, by a named table; None where that is not known."""
         ...
 
     async def close(self) -> None:

@@ -11,7 +11,6 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from decimal import Decimal
 from hashlib import sha256
 from random import Random
 from typing import Any, Final
@@ -19,6 +18,7 @@ from typing import Any, Final
 import orjson
 from pydantic import Field
 
+from actors.prices import given_for
 from actors.providers import rehearsal_prose as prose
 from actors.providers.options import Options
 from actors.providers.port import (
@@ -31,7 +31,8 @@ from actors.providers.port import (
 )
 from actors.providers.rehearsal_schema import Composer
 from events.errors import BadResponse, ConfigError, ModelNotFound, ProviderUnavailable
-from events.values import Cost, ToolCall, Usage
+from events.prices import Prices
+from events.values import ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,8 @@ class RehearsalProvider:
             )
         return Capabilities(structured_output=True, tools=True)
 
-    def cost(self, model: str, usage: Usage) -> Cost | None:
-        return Cost(amount=Decimal(0), prices="rehearsal")
+    def prices(self, model: str) -> Prices | None:
+        return given_for(model, self._options.prices) or Prices(table="rehearsal")
 
     async def close(self) -> None:
         self._failed.clear()

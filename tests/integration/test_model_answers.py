@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 
 from actors import subjects
 from actors.providers.port import Limits
-from events.values import SPILL, Blob, Parameters
+from events.values import SPILL, Blob, Cost, Parameters
 from tests.integration.model_calls import Probe, health_is, health_now, room, served
 from tests.servers.chat import DONE, chunk, usage
 from tests.waiting import eventually
@@ -112,7 +113,7 @@ async def test_both_channels_are_shown_and_kept_apart(module_nats_url: str) -> N
         assert (answer.reasoning, answer.text) == ("Hm. Well.", "Yes")
         assert (answer.usage.input, answer.usage.output, answer.usage.estimated) == (7, 3, False)
         assert answer.usage_raw == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-        assert answer.cost is None, "a server of one's own has no price list"
+        assert answer.cost == Cost(amount=Decimal(0), prices="own machine")
         shown = {"text": "", "reasoning": ""}
         for delta in router.deltas["ask:architect:1"]:
             assert delta["seq"] == len(shown[delta["channel"]])
