@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
-from actors.providers.port import ChatMessage, ChatRequest, Finished
+from actors.providers.port import ChatMessage, ChatRequest, Finished, Tool
 from events.values import ToolCall, Usage
 
 
@@ -38,20 +38,22 @@ def body_of(
             },
         }
     if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": tool.parameters,
-                },
-            }
-            for tool in request.tools
-        ]
+        body["tools"] = [tool_of(tool) for tool in request.tools]
     if stream:
         body["stream_options"] = {"include_usage": True}
     return {**body, **parameters.extra, "model": request.model, "stream": stream}
+
+
+def tool_of(tool: Tool) -> dict[str, Any]:
+    """The tool in the form that most servers and templates take."""
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    }
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
