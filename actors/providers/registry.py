@@ -19,6 +19,7 @@ from events.errors import ConfigError
 GROUP = "control_room.providers"
 
 BUILT_IN = {
+    "azure_openai": "actors.providers.azure_openai:AzureProvider",
     "openai": "actors.providers.openai:OpenAIProvider",
     "rehearsal": "actors.providers.rehearsal:RehearsalProvider",
 }

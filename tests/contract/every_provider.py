@@ -16,13 +16,18 @@ from tests.servers.scripted import ScriptedServer, Step, listening
 
 ASKED = ChatRequest(MODEL, (ChatMessage("user", "Say something about the event log."),))
 
-every_provider = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda one: one.type)
+
+def _name(dialect: Dialect) -> str:
+    return str(getattr(dialect, "name", dialect.type))
+
+
+every_provider = pytest.mark.parametrize("dialect", DIALECTS, ids=_name)
 
 
 def those_with(feature: str) -> pytest.MarkDecorator:
     """The dialects that have it, such as `tools`."""
     able = [one for one in DIALECTS if getattr(one, f"has_{feature}")]
-    return pytest.mark.parametrize("dialect", able, ids=lambda one: one.type)
+    return pytest.mark.parametrize("dialect", able, ids=_name)
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
 
-DIALECTS: tuple[Dialect, ...] = (ChatDialect(),)
+DIALECTS: tuple[Dialect, ...] = (ChatDialect(), AzureDialect(), AzureV1Dialect())

@@ -34,7 +34,10 @@ class Sent:
 
 
 class Dialect(Protocol):
-    """Writes a vendor's answers and reads its requests. What it lacks, it says."""
+    """Writes a vendor's answers and reads its requests. What it lacks, it says.
+
+    Where a type has several dialects, each has a `name` of its own as well.
+    """
 
     type: str
     """Of the provider, in its configuration."""

@@ -1,0 +1,57 @@
+"""The token endpoint of Microsoft Entra ID, for one service principal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+TENANT, CLIENT, SECRET = "a-tenant", "a-client", "marked-client-secret-44d2"
+
+
+@dataclass
+class TokenServer:
+    """Gives `token-1`, `token-2` and so on, each valid for `lifetime` seconds."""
+
+    lifetime: int = 3599
+    down: bool = False
+    url: str = ""
+    forms: list[dict[str, str]] = field(default_factory=list)
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Take a request for a token."""
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.forms.append(form)
+        if self.down:
+            return web.Response(text="oops", status=503)
+        if request.path != f"/{TENANT}/oauth2/v2.0/token" or form["client_secret"] != SECRET:
+            said = f"AADSTS7000215: Invalid client secret {form['client_secret']} provided."
+            return web.json_response(
+                {"error": "invalid_client", "error_description": said}, status=401
+            )
+        return web.json_response(
+            {
+                "token_type": "Bearer",
+                "expires_in": self.lifetime,
+                "ext_expires_in": self.lifetime,
+                "access_token": f"token-{len(self.forms)}",
+            }
+        )
+
+
+@asynccontextmanager
+async def token_server() -> AsyncIterator[TokenServer]:
+    """A server on a port of its own, on the loop of the test."""
+    server = TokenServer()
+    app = web.Application()
+    app.router.add_post("/{path:.*}", server.post)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
