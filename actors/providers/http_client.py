@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from actors.providers.http_errors import Refusal, Secrets, refusal
 from events.errors import BadResponse, ConfigError, ProviderError, ProviderUnavailable
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession, StreamReader
+    from aiohttp import ClientResponse, ClientSession, StreamReader, TraceConfig
 
 AGENT: Final = "control-room"
 KEPT: Final = 30.0  # seconds that an idle connection is kept
@@ -56,18 +57,20 @@ class HttpClient:
 
         data = orjson.dumps(body)
         clock = asyncio.get_running_loop().time
-        began = clock()
+        began, way = clock(), _Way()
         headers = {"Content-Type": "application/json", "Accept": accept, **(headers or {})}
         try:
             return await self._session().post(
-                self._base_url + path, data=data, headers=headers, allow_redirects=False
+                self._base_url + path,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                trace_request_ctx=way,
             )
-        except aiohttp.ClientConnectorError:
-            raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # The server may have closed a kept connection just when it was used again. Later it
-            # may have taken the request, and asking again is the actor's decision.
-            if clock() - began > STALE_WITHIN:
+            # The server may have closed a kept connection just when it was used again. Later, or on
+            # a new one, it may have taken the request, and asking again is the actor's decision.
+            if not way.kept or clock() - began > STALE_WITHIN:
                 raise
             return await self._session(fresh=True).post(
                 self._base_url + path, data=data, headers=headers, allow_redirects=False
@@ -129,6 +132,7 @@ class HttpClient:
             return self._fresh
         if self._kept is None:
             self._kept = self._opened(keepalive_timeout=KEPT)
+            self._kept.trace_configs.append(_trace())
         return self._kept
 
     def _opened(self, **connector: Any) -> ClientSession:
@@ -145,6 +149,28 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             proxy=None if direct else getproxies().get(address.scheme),
         )
+
+
+@dataclass
+class _Way:
+    """How a request went out."""
+
+    kept: bool = False
+    """Over a connection that had been used before."""
+
+
+def _trace() -> TraceConfig:
+    """Tells each request's `_Way` where its connection was kept."""
+    import aiohttp
+
+    async def reused(_: Any, context: Any, __: Any) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx.kept = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(reused)
+    trace.freeze()
+    return trace
 
 
 async def read(content: StreamReader, most: int) -> bytes:

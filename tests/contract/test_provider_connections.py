@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from actors.providers import http_client
 from actors.providers.port import Delta
+from events.errors import BadResponse, ProviderUnavailable
 from tests.contract.provider_calls import ASKED, Answered, listen, made, scripted
 from tests.servers.chat import ChatServer, chat_server, chunk, whole
-from tests.servers.scripted import HANG
+from tests.servers.scripted import CUT, HANG
 from tests.waiting import eventually
 
 
@@ -59,6 +61,56 @@ async def test_a_kept_connection_that_the_server_has_closed_is_no_failure() -> N
             assert (await listen(provider, ASKED)).text == "Hello"
             server.close_idle()
         assert len(server.requests) == server.connections == 5
+
+
+async def test_a_kept_connection_that_dies_at_once_is_replaced_once() -> None:
+    async with scripted() as (server, provider):
+        server.reply(*whole("Hello"))
+        server.reply(hang_up=True)
+        server.reply(hang_up=True)
+        server.reply(*whole("Hello again"))
+        await listen(provider, ASKED)
+        with pytest.raises(ProviderUnavailable):
+            await listen(provider, ASKED)
+        assert len(server.requests) == 3
+        assert (await listen(provider, ASKED)).text == "Hello again"
+
+
+async def test_a_new_connection_that_dies_is_a_failure_and_nothing_is_sent_twice() -> None:
+    async with scripted() as (server, provider):
+        server.reply(hang_up=True)
+        server.reply(*whole("Hello"))
+        with pytest.raises(ProviderUnavailable):
+            await listen(provider, ASKED)
+        assert len(server.requests) == 1
+
+
+async def test_a_kept_connection_that_dies_later_is_a_failure_and_nothing_is_sent_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_client, "STALE_WITHIN", 0.05)
+    async with scripted() as (server, provider):
+        at_work = asyncio.Event()
+        server.reply(*whole("Hello"))
+        server.reply(after=at_work, hang_up=True)
+        server.reply(*whole("Hello again"))
+        await listen(provider, ASKED)
+        asyncio.get_running_loop().call_later(0.3, at_work.set)
+        with pytest.raises(ProviderUnavailable):
+            await listen(provider, ASKED)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("steps", [[], [chunk("The ")]], ids=["headers", "a piece"])
+async def test_a_request_whose_answer_has_begun_is_never_sent_again(steps: list[Any]) -> None:
+    async with scripted() as (server, provider):
+        server.reply(*whole("Hello"))
+        server.reply(*steps, CUT)
+        server.reply(*whole("Hello again"))
+        await listen(provider, ASKED)
+        with pytest.raises(BadResponse):
+            await listen(provider, ASKED)
+        assert len(server.requests) == 2
 
 
 async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
