@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Set
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Set
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LONGEST_LIST: Final = 4 * 1024 * 1024  # bytes of a list of models
 LIST_WITHIN: Final = 10.0  # seconds
 LAST_BYTES_WITHIN: Final = 0.1  # seconds for the end of a stream, so that its connection is kept
+
+T = TypeVar("T")
 
 FORMATS: Final[Mapping[str, Format]] = {
     "text/event-stream": "sse",
@@ -73,6 +75,9 @@ class HttpProvider(ABC):
 
     # --- what a subclass says ------------------------------------------------------------------
 
+    async def _learn(self, model: str) -> None:  # noqa: B027 - most types need not ask
+        """Ask the server what must be known of the model, or of itself, before the request."""
+
     @abstractmethod
     def _path(self, request: ChatRequest) -> str:
         """Where the request is posted, from the base URL on."""
@@ -103,6 +108,7 @@ class HttpProvider(ABC):
         clock = asyncio.get_running_loop().time
         by, option = clock() + self._settings.first_token_timeout, "first_token_timeout"
         async with self._http.guarded(), contextlib.AsyncExitStack() as stack:
+            await self._until(by, self._learn(request.model))
             response, notes = await self._accepted(request, by, stack)
             decoder = Decoder(FORMATS[response.content_type])
             answer = self._assembly(request)
@@ -135,7 +141,9 @@ class HttpProvider(ABC):
         path = self._path(request)
         while True:
             body, notes = self._body(request, refused)
-            response = await stack.enter_async_context(await self._post(path, body, by))
+            response = await stack.enter_async_context(
+                await self._until(by, self._post(path, body))
+            )
             if response.status == 200 and response.content_type in FORMATS:
                 if refused != known:
                     self._refused[request.model] = frozenset(refused)
@@ -147,14 +155,18 @@ class HttpProvider(ABC):
                 raise self._error(response, said, request.model)
             refused.add(key)
 
-    async def _post(self, path: str, body: dict[str, Any], by: float) -> ClientResponse:
+    async def _post(self, path: str, body: dict[str, Any]) -> ClientResponse:
+        headers = await self._signed()
+        return await self._http.post(
+            path, body, accept="text/event-stream, */*;q=0.5", headers=headers
+        )
+
+    async def _until(self, by: float, asking: Awaitable[T]) -> T:
+        """What it gives, or the error of an answer that did not begin in time."""
         timer = asyncio.timeout_at(by)
         try:
             async with timer:
-                headers = await self._signed()
-                return await self._http.post(
-                    path, body, accept="text/event-stream, */*;q=0.5", headers=headers
-                )
+                return await asking
         except TimeoutError:
             if not timer.expired():
                 raise
@@ -179,20 +191,29 @@ class HttpProvider(ABC):
 
     # --- other requests ------------------------------------------------------------------------
 
-    async def _get(self, path: str) -> Any:
-        """The JSON that the server answers there, such as its list of models."""
+    async def _get(self, path: str, body: Any = None, *, model: str = "") -> Any:
+        """The JSON that the server answers there, such as its list of models.
+
+        `body` is posted where there is one; `model` is what an error is about.
+        """
         async with (
             self._http.guarded(),
             asyncio.timeout(LIST_WITHIN),
-            await self._http.get(path, headers=await self._signed()) as response,
+            await self._got(path, body) as response,
         ):
             if response.status != 200:
-                raise self._refused_as(await self._http.refusal(response), "")
+                raise self._refused_as(await self._http.refusal(response), model)
             body = await read(response.content, LONGEST_LIST)
         try:
             return orjson.loads(body)
         except ValueError:
             raise self._no_list() from None
+
+    async def _got(self, path: str, body: Any) -> ClientResponse:
+        headers = await self._signed()
+        if body is None:
+            return await self._http.get(path, headers=headers)
+        return await self._http.post(path, body, accept="application/json", headers=headers)
 
     def _listed(self, content: Any, key: str, name: str) -> tuple[str, ...]:
         """The texts under `name` of each object in the list under `key`."""
