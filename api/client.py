@@ -12,7 +12,7 @@ typed dictionaries name what is always there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, cast
@@ -51,6 +51,8 @@ TIMEOUT = 30.0
 """Seconds in which the room has to answer, besides what it was asked to wait."""
 REPEATS = 3
 """How often a request whose connection broke is sent again."""
+LONGEST_MESSAGE = 1024 * 1024
+"""Bytes of UTF-8 that a room takes as one message."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
@@ -181,17 +183,20 @@ class RoomClient:
                 yield event
             after = page[-1].position
 
-    async def stream(self, session: str, after: int = 0) -> AsyncGenerator[Event | Delta, None]:
+    async def stream(
+        self, session: str, after: int = 0, *, notice: Callable[[str | None], None] | None = None
+    ) -> AsyncGenerator[Event | Delta, None]:
         """Events behind position `after`, and the pieces of answers being written; never ends.
 
         Every event comes once and in order, whatever becomes of the connection, which is made again
-        with the cursor; `RoomUnreachable` is raised where that fails for half a minute. After a new
-        connection the pieces of open steps may come again from offset 0: `seq` tells.
+        with the cursor; `RoomUnreachable` is raised where that fails for half a minute. `notice` is
+        told at once why the connection is lost, and None when it is back. After a new one the
+        pieces of open steps may come again from offset 0: `seq` tells.
         """
         from api.client_stream import follow
 
-        url = "ws" + self.url.removeprefix("http") + _path(session, "stream")
-        stream = follow(url, after, self._headers, proxied=self._proxied)
+        path = _path(session, "stream")
+        stream = follow(self.url, path, after, self._headers, proxied=self._proxied, notice=notice)
         async with aclosing(stream):
             async for message in stream:
                 yield message

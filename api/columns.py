@@ -261,6 +261,8 @@ def decision_label(pattern: str, kind: str) -> str:
 
 
 def _status(progress: TurnProgress, now: float) -> Text:
+    if progress.lost:
+        return Text(connection_lost(progress.lost), style="red", no_wrap=True, overflow="ellipsis")
     running = sum(call.running for call in progress.calls.values())
     match progress.status:
         case "waiting" | "queued":
@@ -268,6 +270,11 @@ def _status(progress: TurnProgress, now: float) -> Text:
         case _:
             what = f"{running} writing" if running else "routing"
     return Text(f"{progress.pattern} · turn {progress.turn} · {what}", style="dim", no_wrap=True)
+
+
+def connection_lost(why: str) -> str:
+    """What is said while the room cannot be heard."""
+    return f"connection lost, trying again; the turn goes on ({safe_line(why)})"
 
 
 def outcome(progress: TurnProgress) -> Text:

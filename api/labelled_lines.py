@@ -9,12 +9,13 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from api.columns import decision_label, outcome, state_line
+from api.columns import connection_lost, decision_label, outcome, state_line
 from api.progress import Call, Decided, TurnProgress
 from api.terminal_text import safe, safe_line
 
 SHORTEST = 60
 """Characters after which a piece is long enough for a line, where a sentence ends."""
+BACK = "connected again"
 LONGEST = 400
 
 
@@ -30,6 +31,7 @@ class LabelledLines:
         self._ended: set[str] = set()
         self._introduced: set[str] = set()
         self._decisions = 0
+        self._lost = ""
         width = max((len(seat.id) for seat in progress.seats), default=0)
         self._width = min(width, 24)
         self._titles = {seat.id: seat for seat in progress.seats}
@@ -37,6 +39,9 @@ class LabelledLines:
     def update(self) -> None:
         """Write everything that is complete by now."""
         progress = self.progress
+        if progress.lost != self._lost:
+            self._lost = progress.lost
+            self._say(connection_lost(self._lost) if self._lost else BACK, "red")
         decisions = 0
         for each in progress.history:
             if isinstance(each, Decided):

@@ -64,6 +64,17 @@ def rehearsing(providers: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(each["id"] for each in providers if each["type"] == "rehearsal")
 
 
+def offered(chosen: Sequence[Choice], providers: Sequence[Mapping[str, Any]]) -> None:
+    """Raises `ConfigError` where a model is of no provider of the room."""
+    known = [each["id"] for each in providers]
+    for each in chosen:
+        if each.provider not in known:
+            raise ConfigError(
+                f"the room has no provider {each.provider!r}: it has {', '.join(known)}"
+                " ('control-room providers')"
+            )
+
+
 def usual(
     models: Sequence[Mapping[str, Any]], rehearsals: frozenset[str] = frozenset({"rehearsal"})
 ) -> tuple[Choice, ...]:

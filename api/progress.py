@@ -152,6 +152,8 @@ class TurnProgress:
         """Calls and decisions, in the order of the log."""
         self.status: TurnState = "waiting"
         self.problem = ""
+        self.lost = ""
+        """Why there is no connection to the room, while there is none."""
         self.answer_from: str | None = None
         self._answer: str | Mapping[str, Any] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.segment import ControlType, Segment
 
 from api.client import Delta, Event, RoomClient
+from api.client_stream import Notice
 from api.columns import TALLEST, TurnColumns, TurnResult, fits
 from api.labelled_lines import LabelledLines
 from api.progress import TurnProgress
@@ -33,16 +34,26 @@ async def watch(
     *,
     after: int,
     whole: bool = True,
+    notice: Notice | None = None,
 ) -> TurnProgress:
     """Show `turn` until it has ended, and return it; without a console it is only followed.
 
+    `notice` is told why the connection is lost, and None when it is back; a console shows it too.
     `after` is a position before the turn's first event. In the end all texts are shown in full, or
     with `whole` false as much of them as the columns hold. Nothing that a model says reaches the
     terminal but as text. Raises `RoomError` where the stream does.
     """
     progress = TurnProgress(config, turn)
     changed = asyncio.Event()
-    reader = asyncio.create_task(_read(client, session, after, progress, changed))
+
+    def heard(why: str | None) -> None:
+        progress.lost = why or ""
+        changed.set()
+        if notice is not None:
+            notice(why)
+
+    messages = client.stream(session, after, notice=heard)
+    reader = asyncio.create_task(_read(client, messages, progress, changed))
     try:
         if console is None:
             await reader
@@ -57,11 +68,14 @@ async def watch(
 
 
 async def _read(
-    client: RoomClient, session: str, after: int, progress: TurnProgress, changed: asyncio.Event
+    client: RoomClient,
+    messages: AsyncGenerator[Event | Delta, None],
+    progress: TurnProgress,
+    changed: asyncio.Event,
 ) -> None:
     loop = asyncio.get_running_loop()
     try:
-        async with aclosing(client.stream(session, after)) as stream:
+        async with aclosing(messages) as stream:
             async for message in stream:
                 match message:
                     case Event():

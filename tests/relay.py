@@ -19,6 +19,7 @@ class Relay:
         self.held = 0
         """Bytes of clients that were not passed on."""
         self._holding = False
+        self._refusing = False
         self._target = target
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -31,6 +32,15 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
 
+    def refuse(self) -> None:
+        """Break every connection, and every further one, until `accept`."""
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Pass on again."""
+        self._refusing = False
+
     def hold(self) -> None:
         """Pass on nothing more of what clients send."""
         self._holding = True
@@ -38,6 +48,9 @@ class Relay:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
         self.accepted += 1
+        if self._refusing:
+            writer.transport.abort()
+            return
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
         pair = {writer, back}
         self._writers |= pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -73,7 +74,8 @@ def chat(
 ) -> None:
     """Talk to several models at once, side by side in columns.
 
-    Ctrl-C calls off the turn that is under way, Ctrl-D leaves. On a narrow terminal, or into a
+    Ctrl-C calls off the turn that is under way, Ctrl-D leaves, /help lists commands. A new session
+    is made with its first message. On a narrow terminal, or into a
     pipe, there are lines with names instead of columns. Standard input that is no terminal is read
     line by line, each a message.
     """
@@ -124,38 +126,43 @@ class _Chat:
     # --- the session -----------------------------------------------------------------------------
 
     def begin(self, id: str | None, models: str | None, pattern: str, title: str | None) -> None:
-        """Begin a session."""
-        from api.new_session import choices, rehearsing, session_config, usual
+        """Prepare a session, which is made when its first message is posted."""
+        from api.new_session import choices, offered, rehearsing, session_config, usual
 
-        if models is not None:
-            chosen = choices(models)
-        else:
+        chosen = choices(models) if models is not None else None
+        providers = self._run(self._client.providers())["providers"]
+        if chosen is None:
             listed = self._run(self._client.models())["models"]
-            rehearsals = rehearsing(self._run(self._client.providers())["providers"])
-            chosen = usual(listed, rehearsals)
+            chosen = usual(listed, rehearsing(providers))
+        else:
+            offered(chosen, providers)
         config = session_config(chosen, pattern, title)
-        if id is not None:
-            config["session_id"] = id
-        self._open(self._run(self._client.create_session(config))["session_id"])
+        self._open(id or f"sess_{secrets.token_hex(8)}", config)
 
     def resume(self, id: str) -> None:
         """Go on with a session."""
         self._run(self._client.session(id))
         self._open(id)
 
-    def _open(self, id: str) -> None:
+    def _open(self, id: str, config: dict[str, Any] | None = None) -> None:
         from api.cli.conversation import Conversation
 
-        self._talk = Conversation(self._client, id, self._console)
+        self._talk = Conversation(self._client, id, self._console, config)
 
     # --- messages --------------------------------------------------------------------------------
 
     def once(self, text: str, wait: float) -> int:
         """Post one message; its answers are shown on a terminal, else only printed."""
-        talk = self._conversation
+        from api.cli.conversation import check_message
+
+        talk, text = self._conversation, _sendable(text)
+        check_message(text)
+        if not talk.made:
+            self._run(talk.make())
+            print(f"session {talk.session}", file=sys.stderr)
         if self._as_json or not self._console.is_terminal:
             talk.show_nothing()
-        progress = self._run(within(talk.say(_sendable(text)), wait, talk.session))
+        progress = self._run(within(talk.say(text), wait, talk.session))
         if self._as_json:
             room.print_json(self._run(self._client.turn(talk.session, progress.turn)))
         elif not self._console.is_terminal:
@@ -164,26 +171,46 @@ class _Chat:
 
     def converse(self) -> int:
         """Read messages and show their turns until the input ends."""
-        from events.errors import ControlRoomError
-
         interactive = sys.stdin.isatty()
         talk, code = self._conversation, room.OK
         self._run(talk.catch_up())
         if interactive:
             import readline  # noqa: F401  # gives the prompt a history and keys
 
-            self._console.print("Ctrl-C calls off a turn, Ctrl-D leaves.", style="dim")
+            self._console.print("/help lists commands, Ctrl-C calls off a turn, Ctrl-D leaves.")
         while (text := _message(interactive)) is not None:
-            try:
-                code = code_of(self._run(talk.say(_sendable(text))))
-            except ControlRoomError as error:
-                if not interactive:
-                    raise
-                room.complain(error.message)
-                code = room.FAILED
-        if interactive:
+            if interactive and text == "/quit":
+                break
+            code = self._said(text) if interactive else self._post(text)
+        if interactive and talk.made:
             self._console.print(f"Go on later with: control-room chat {talk.session}")
         return code
+
+    def _said(self, text: str) -> int:
+        """Do what a person typed; what is refused is said, and the conversation goes on."""
+        from api.cli.conversation import check_message
+        from api.cli.slash import is_command, obey
+        from events.errors import ControlRoomError
+
+        talk = self._conversation
+        try:
+            if is_command(text):
+                progress = self._run(obey(text, self._client, talk, self._console))
+                return room.OK if progress is None else code_of(progress)
+            check_message(_sendable(text))
+        except ControlRoomError as error:
+            room.complain(error.message)
+            return room.FAILED
+        if not talk.made:
+            self._run(talk.make())  # a session that is refused is so for every message
+        try:
+            return self._post(text)
+        except ControlRoomError as error:
+            room.complain(error.message)
+            return room.FAILED
+
+    def _post(self, text: str) -> int:
+        return code_of(self._run(self._conversation.say(_sendable(text).strip())))
 
     @property
     def _conversation(self) -> Conversation:
@@ -203,7 +230,7 @@ def _message(interactive: bool) -> str | None:
             print("\nCtrl-D leaves.")
             continue
         if text.strip():
-            return text.strip()
+            return text.rstrip()
         if not interactive and not text:
             return None
 

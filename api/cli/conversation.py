@@ -12,23 +12,40 @@ from rich.console import Console
 from rich.text import Text
 
 from api.cli.heading import heading
-from api.cli.room import complain
-from api.client import RoomClient, RoomError
-from api.progress import TurnProgress
+from api.cli.room import complain, connection
+from api.client import LONGEST_MESSAGE, RoomClient, RoomError
+from api.progress import TurnProgress, seats_of
 from api.terminal_text import safe_line
 from api.watching import watch
+from events.errors import ConfigError
 
 PREVIEW = 400
 """Characters of each text of the last turn that are shown when a session is taken up again."""
 
 
 class Conversation:
-    """One session, talked to from a terminal; without a console nothing is shown."""
+    """One session, talked to from a terminal; without a console nothing is shown.
 
-    def __init__(self, client: RoomClient, session: str, console: Console | None) -> None:
+    With a configuration the session is made when the first message is posted, and not before.
+    """
+
+    def __init__(
+        self,
+        client: RoomClient,
+        session: str,
+        console: Console | None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self.session = session
         self._client = client
         self._console = console
+        self._unmade = None if config is None else {**config, "session_id": session}
+        self._last_posted: str | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether the room has the session, as far as is known here."""
+        return self._unmade is None
 
     def show_nothing(self) -> None:
         """Follow turns from now on without showing them."""
@@ -37,12 +54,40 @@ class Conversation:
     async def say(self, text: str) -> TurnProgress:
         """Post `text`, and show the turn until it has ended.
 
-        Ctrl-C calls the turn off, a second one raises `KeyboardInterrupt`. Raises `RoomError`.
+        Ctrl-C calls the turn off, a second one raises `KeyboardInterrupt`. Raises `RoomError`, and
+        `ConfigError` for a message that no room takes, which is not posted.
         """
+        check_message(text)
         with _interrupts() as interrupted:
+            await self.make()
             config = (await self._client.session(self.session))["config"]
             posted = await self._client.post_turn(self.session, text)
+            self._last_posted = posted["turn"]
             return await self._follow(config, posted["turn"], posted["position"] - 1, interrupted)
+
+    async def make(self) -> None:
+        """Have the room begin the session, where it has not yet."""
+        if self._unmade is not None:
+            await self._client.create_session(self._unmade)
+            self._unmade = None
+
+    async def retry_last(self, name: str) -> TurnProgress:
+        """Ask a participant, by id or role, the last message again."""
+        config = (await self._client.session(self.session))["config"]
+        seats = seats_of(config)
+        found = [seat for seat in seats if seat.id == name] or [
+            seat for seat in seats if seat.role == name
+        ]
+        if len(found) != 1:
+            names = ", ".join(seat.id for seat in seats)
+            raise ConfigError(f"{name!r} is not one participant: there are {names}")
+        if self._last_posted is None:
+            async for entry in self._client.entries(self.session):
+                if entry["kind"] == "message":
+                    self._last_posted = entry["turn"]
+        if self._last_posted is None:
+            raise ConfigError("there is no message yet that could be asked again")
+        return await self.retry(self._last_posted, found[0].id)
 
     async def retry(self, turn: str, participant: str) -> TurnProgress:
         """Ask one participant of an ended turn again; otherwise like `say`."""
@@ -53,8 +98,13 @@ class Conversation:
 
     async def catch_up(self) -> None:
         """Say who sits here and what was said last; show the turn that is under way, if any."""
-        view = await self._client.session(self.session)
         console = self._console
+        if self._unmade is not None:
+            if console is not None:
+                for line in heading({"session_id": self.session, "config": self._unmade}):
+                    console.print(line, soft_wrap=True)
+            return
+        view = await self._client.session(self.session)
         if console is not None:
             for line in heading(view):
                 console.print(line, soft_wrap=True)
@@ -72,7 +122,15 @@ class Conversation:
         self, config: Mapping[str, Any], turn: str, after: int, interrupted: asyncio.Event
     ) -> TurnProgress:
         watching = asyncio.create_task(
-            watch(self._client, self.session, config, turn, self._console, after=after)
+            watch(
+                self._client,
+                self.session,
+                config,
+                turn,
+                self._console,
+                after=after,
+                notice=connection if self._console is None else None,
+            )
         )
         hit = asyncio.create_task(interrupted.wait())
         try:
@@ -107,6 +165,17 @@ class Conversation:
             who = "you" if each["kind"] == "message" else safe_line(each["label"])
             lines.append(Text(f"{who}: ", style="bold").append(short, style="not bold dim"))
         return lines
+
+
+def check_message(text: str) -> None:
+    """Raises `ConfigError` for a message that every room refuses."""
+    if not text.strip():
+        raise ConfigError("the message is empty: write something")
+    if (size := len(text.encode())) > LONGEST_MESSAGE:
+        raise ConfigError(
+            f"the message has {size} bytes, and may have {LONGEST_MESSAGE}: shorten it, or post it"
+            " in parts"
+        )
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ async def _follow(
 ) -> None:
     from api.client import Event
 
-    async with aclosing(client.stream(session, after)) as stream:
+    async with aclosing(client.stream(session, after, notice=room.connection)) as stream:
         async for message in stream:
             if isinstance(message, Event):
                 show(message)

@@ -125,6 +125,11 @@ def complain(message: str) -> None:
     print(f"control-room: {safe_line(message)}", file=sys.stderr)
 
 
+def connection(why: str | None) -> None:
+    """Say on standard error that the connection is lost, and why, or that it is back."""
+    complain("connected again" if why is None else f"connection lost, trying again ({why})")
+
+
 def console() -> Console:
     """Standard output; prints text as it is."""
     from rich.console import Console

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.commands import QUICK, environment
+from actors.providers.config import ProviderSpec
+from tests.commands import QUICK, environment, start
 from tests.relay import relay
 from tests.rooms import LocalRoom, local_room
 from tests.terminal import CTRL_C, CTRL_D, terminal
 from tests.waiting import eventually
 
+SLOW = ProviderSpec(id="slow", type="rehearsal", config={"pace": 0.05})
+
 
 @pytest.fixture(scope="module")
 async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRoom]:
-    async with local_room(tmp_path_factory.mktemp("room"), QUICK) as room:
+    async with local_room(tmp_path_factory.mktemp("room"), QUICK, SLOW) as room:
         yield room
 
 
@@ -107,3 +112,95 @@ async def test_a_session_taken_up_again_says_what_was_said(room: LocalRoom) -> N
         assert await shown.ended() == 0
     assert open_turn["turn"] == "t2"
     assert "Where were we?" in shown.text or "And this?" in shown.text
+
+
+async def test_nothing_said_is_no_session(room: LocalRoom) -> None:
+    before = (await room.http.get("/v1/sessions?limit=1000")).json()["sessions"]
+    async with terminal("-m", "api.cli", "chat", environment=environment(room)) as shown:
+        await shown.expect("you> ")
+        shown.type("/costs\r")
+        await shown.expect("nothing was said yet")
+        await shown.expect("you> ")
+        shown.type(CTRL_D)
+        await shown.ended()
+    assert "Go on later" not in shown.text
+    assert (await room.http.get("/v1/sessions?limit=1000")).json()["sessions"] == before
+
+
+async def test_commands_within_a_chat(room: LocalRoom) -> None:
+    await room.create("commanded", "a b")
+    async with terminal(
+        "-m", "api.cli", "chat", "commanded", environment=environment(room)
+    ) as shown:
+        for typed, said in (
+            ("/help", r"/retry NAME +ask one participant"),
+            ("Hello", "turn t1 completed"),
+            ("/costs", r"together +2 .*\$0\.00"),
+            ("/retry b", "turn t2 completed"),
+            ("/retry A", "turn t3 completed"),  # by role; and not of the retry before it
+            ("/retry nobody", "'nobody' is not one participant: there are a, b"),
+            ("/retry", "say whom to ask again"),
+            ("/cancel", "no turn of session 'commanded' is under way"),
+            ("/nonsense now", "/nonsense is no command: /help"),
+            ("/etc/hosts is a message", "turn t4 completed"),
+            (" /help", "turn t5 completed"),
+        ):
+            await shown.expect("you> ")
+            shown.type(f"{typed}\r")
+            await shown.expect(said)
+        await shown.expect("you> ")
+        shown.type("/quit\r")
+        await shown.expect("control-room chat commanded")
+        assert await shown.ended() == 0
+    events = (await room.http.get("/v1/sessions/commanded/events")).json()["events"]
+    started = [each["data"]["payload"] for each in events if each["type"] == "turn.started"]
+    retries = [each["retry"] for each in started[1:3]]
+    assert retries == [
+        {"turn": "t1", "participant": "b"}, {"turn": "t1", "participant": "a"}
+    ]  # fmt: skip
+    assert started[4]["message"]["content"] == "/help"
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+async def test_a_lost_connection_is_said_at_once_and_when_it_is_back(
+    room: LocalRoom, columns: int
+) -> None:
+    session = f"cut-{columns}"
+    await room.create(session, models=[{"id": "a", "provider": "slow", "model_name": "slow"}])
+    async with (
+        relay(room.port) as line,
+        terminal(
+            *("-m", "api.cli", "chat", session, "--url", line.url),
+            columns=columns, environment=environment(room),
+        ) as shown,
+    ):  # fmt: skip
+        await shown.expect("you> ")
+        shown.type("Hello\r")
+        await shown.expect("○ thinking|● streaming|a │")
+        line.refuse()
+        await shown.expect("connection lost, trying again", within=5)
+        line.accept()
+        await shown.expect(r"broadcast · turn t1 · 1 writing|connected again", within=20)
+        shown.type(CTRL_C)
+        await shown.expect("turn t1 cancelled")
+
+
+async def test_a_script_hears_of_a_lost_connection_too(room: LocalRoom) -> None:
+    await room.create("cut", models=[{"id": "a", "provider": "slow", "model_name": "slow"}])
+    async with relay(room.port) as line:
+        process = await start(room, "chat", "cut", "-m", "Hello", "--url", line.url)
+
+        async def watched() -> bool:
+            return line.accepted >= 2
+
+        await eventually(watched, within=30, what="the stream")
+        line.refuse()
+        assert process.stderr
+        lost = await asyncio.wait_for(process.stderr.readline(), 10)
+        assert lost.startswith(b"control-room: connection lost, trying again (")
+        line.accept()
+        back = await asyncio.wait_for(process.stderr.readline(), 20)
+        assert back == b"control-room: connected again\n"
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 1

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from api.client import LONGEST_MESSAGE
+from api.routes.turns import MAX_MESSAGE
 from events.types import RouteDecided
 from tests.commands import QUICK, run, start
 from tests.rooms import LocalRoom, local_room
@@ -40,7 +42,7 @@ async def session_of(room: LocalRoom, index: int = 0) -> str:
 
 async def test_one_message_prints_everyones_answer(room: LocalRoom) -> None:
     done = await run(room, "chat", "--new", "-m", "What is a saga?", "--title", "Sagas")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, f"session {await session_of(room)}\n")
     for role in ("architect", "coder", "reviewer", "critic", "tester"):
         assert f"{role} (rehearsal/steady):\n" in done.out
     view = (await room.http.get(f"/v1/sessions/{await session_of(room)}")).json()
@@ -53,6 +55,18 @@ async def test_where_there_is_one_answer_it_is_printed_alone(room: LocalRoom) ->
     session = await session_of(room)
     turn = (await room.http.get(f"/v1/sessions/{session}/turns/t1")).json()
     assert done.out == turn["answer"] + "\n"
+
+
+@pytest.mark.parametrize("message", ["  ", "x" * (MAX_MESSAGE + 1)])
+async def test_a_message_that_no_room_takes_leaves_no_session(
+    room: LocalRoom, message: str
+) -> None:
+    before = (await room.http.get("/v1/sessions?limit=1000")).json()["sessions"]
+    done = await run(room, "chat", "unmade", "--new", "-m", "-", typed=message)
+    assert (done.code, done.out) == (2, "")
+    assert "the message " in done.err
+    assert (await room.http.get("/v1/sessions?limit=1000")).json()["sessions"] == before
+    assert LONGEST_MESSAGE == MAX_MESSAGE
 
 
 async def test_json_is_the_turn_as_the_api_has_it(room: LocalRoom) -> None:
