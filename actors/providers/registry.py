@@ -20,6 +20,7 @@ GROUP = "control_room.providers"
 
 BUILT_IN = {
     "azure_openai": "actors.providers.azure_openai:AzureProvider",
+    "nvidia": "actors.providers.nvidia:NvidiaProvider",
     "openai": "actors.providers.openai:OpenAIProvider",
     "rehearsal": "actors.providers.rehearsal:RehearsalProvider",
 }
