@@ -26,13 +26,15 @@ LONGEST_MESSAGE = 400  # characters of what the server says
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum context|too many tokens|prompt is too long"
-    r"|exceeds? the (available|maximum) (context|number of tokens)|exceed_context",
+    r"|exceeds? (the (available|maximum) )?(context|number of tokens)|exceed_context",
     re.IGNORECASE,
 )
 _FILTERED = re.compile(
     r"content[ _](filter|policy|management)|responsible_?ai|moderation|safety system", re.IGNORECASE
 )
-_NO_CREDIT = re.compile(r"insufficient_quota|credit balance|billing|payment", re.IGNORECASE)
+_NO_CREDIT = re.compile(
+    r"insufficient_quota|credit balance|billing|payment|spend_limit", re.IGNORECASE
+)
 _STATUS_OF_TYPES = (
     ("rate_limit", 429),
     ("insufficient_quota", 429),
@@ -43,6 +45,8 @@ _STATUS_OF_TYPES = (
     ("exceed_context", 400),
     ("context_length", 400),
     ("content", 400),
+    ("overloaded", 529),
+    ("billing", 402),
 )
 _MANY_SPACES = re.compile(r"\s+")
 
@@ -109,6 +113,8 @@ def refusal_of(content: Any, status: int, headers: Mapping[str, str], secrets: S
         codes = " ".join(
             str(detail[key]) for key in ("type", "code", "param", "status") if detail.get(key)
         )
+        if isinstance(more := detail.get("details"), dict) and more.get("error_code"):
+            codes += f" {more['error_code']}"
         detail = next((detail[k] for k in ("message", "detail", "error") if detail.get(k)), "")
     message = detail if isinstance(detail, str) else orjson.dumps(detail).decode()
     message = _MANY_SPACES.sub(" ", secrets.hidden(message)).strip()

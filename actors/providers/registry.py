@@ -19,6 +19,7 @@ from events.errors import ConfigError
 GROUP = "control_room.providers"
 
 BUILT_IN = {
+    "anthropic": "actors.providers.anthropic:AnthropicProvider",
     "azure_openai": "actors.providers.azure_openai:AzureProvider",
     "nvidia": "actors.providers.nvidia:NvidiaProvider",
     "openai": "actors.providers.openai:OpenAIProvider",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from tests.servers.dialects.anthropic import AnthropicDialect
 from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
 from tests.servers.dialects.nvidia import NvidiaDialect
 
 DIALECTS: tuple[Dialect, ...] = (
+    AnthropicDialect(),
     ChatDialect(),
     AzureDialect(),
     AzureV1Dialect(),
