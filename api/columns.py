@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from api.money import money
+from api.money import UNKNOWN
 from api.progress import Call, Decided, Seat, TurnProgress
 from api.terminal_text import safe, safe_line, tail, wrapped
 
@@ -203,15 +203,20 @@ def state_line(call: Call | None, now: float, width: int = 80) -> Text:
         case "failed":
             return Text(f"✗ failed: {safe_line(call.error)}", style=style)
         case "cancelled":
-            return Text("– cancelled", style=style)
+            used = f" · {_tokens(call)}" if call.tokens is not None else ""
+            return Text(f"– cancelled{used}", style=style)
         case _:
             return Text(_done(call, width), style=style)
+
+
+def _tokens(call: Call) -> str:
+    return f"{'~' if call.estimated else ''}{call.tokens} tokens"
 
 
 def _done(call: Call, width: int) -> str:
     parts = []
     if call.tokens is not None:
-        parts.append(f"{'~' if call.estimated else ''}{call.tokens} tokens")
+        parts.append(_tokens(call))
     if call.seconds is not None:
         parts.append(f"{call.seconds:.1f} s")
     did = _DID.get(call.purpose)
@@ -279,9 +284,9 @@ def connection_lost(why: str) -> str:
 
 def outcome(progress: TurnProgress) -> Text:
     """How the turn ended, in a line."""
-    used = f"{progress.tokens} tokens"
-    if progress.cost is not None:
-        used += f" · {money(progress.cost)}"
+    about = "~" if any(call.estimated for call in progress.calls.values()) else ""
+    price = "no price known" if progress.spent == UNKNOWN else progress.spent
+    used = f"{about}{progress.tokens} tokens · {price}"
     match progress.status:
         case "completed":
             source = progress.calls.get(progress.answer_from or "")

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client import Posted, RoomClient, RoomError
-from api.money import money
+from api.money import spent
 from api.new_session import REHEARSALS, Choice, rehearsing, session_config
 from api.progress import TurnProgress
 from api.terminal_text import safe_line
@@ -172,10 +172,14 @@ async def _shown(
 
 
 async def _show_costs(client: RoomClient, console: Console, held: Sequence[_Held]) -> None:
-    _heading(console, "What it cost", "Tokens as a model would have counted them, at no price.")
+    _heading(
+        console,
+        "What it cost",
+        "Tokens as a model would have counted them; rehearsal models charge nothing.",
+    )
     table = _table("session", "calls", "tokens in", "tokens out", "cost")
     sums = [0, 0, 0]
-    amount = Decimal(0)
+    amount, priced, unpriced = Decimal(0), 0, 0
     for each in held:
         total = (await client.costs(each.session))["total"]
         usage = total["usage"]
@@ -183,9 +187,12 @@ async def _show_costs(client: RoomClient, console: Console, held: Sequence[_Held
         figures = (total["calls"], read, usage["output"] + usage["reasoning"])
         sums = [one + other for one, other in zip(sums, figures, strict=True)]
         amount += Decimal(total["cost"])
-        _row(table, each.scene.name, *map(str, figures), money(total["cost"]))
+        priced += total["priced"]
+        unpriced += total["unpriced"]
+        cost = spent(total["cost"], total["priced"], total["unpriced"])
+        _row(table, each.scene.name, *map(str, figures), cost)
     table.add_section()
-    _row(table, "together", *map(str, sums), money(amount))
+    _row(table, "together", *map(str, sums), spent(amount, priced, unpriced))
     console.print(table)
 
 

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 _LEAST = Decimal("0.000001")
 
-NO_PRICE = (
-    "no price is known for calls marked '-' or 'unpriced': a hosted model may have cost money"
-)
+UNKNOWN = "-"
+"""Stands for the cost of calls that no price is known for."""
+NO_PRICE = "'-' and 'unpriced': no price is known, so these calls may have cost money"
 """What the signs of `spent` mean, where a table has them."""
 
 
@@ -28,4 +28,4 @@ def spent(cost: Decimal | str, priced: int, unpriced: int) -> str:
     """
     if not unpriced:
         return money(cost)
-    return f"{money(cost)} + {unpriced} unpriced" if priced else "-"
+    return f"{money(cost)} + {unpriced} unpriced" if priced else UNKNOWN

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from api.client import Delta, Event
+from api.money import spent
 
 CallState = Literal["thinking", "streaming", "done", "failed", "cancelled"]
 TurnState = Literal["waiting", "queued", "open", "completed", "failed", "cancelled"]
@@ -42,6 +43,11 @@ class Call:
     estimated: bool = False
     seconds: float | None = None
     cost: Decimal | None = None
+    """US dollars, of what has a price."""
+    priced: int = 0
+    """How often it was paid for at a known price: more than once where it was asked again."""
+    unpriced: int = 0
+    """How often it took tokens that no price is known for."""
     finish_reason: str = ""
     error: str = ""
     """Name of the error's class."""
@@ -91,14 +97,17 @@ class Call:
         self._use(data)
 
     def _use(self, data: Mapping[str, Any]) -> None:
-        """What the call has used, as far as the event says."""
+        """What the call has used, as far as the event says; what was discarded was used too."""
         if usage := data.get("usage"):
-            self.tokens = usage["output"] + usage["reasoning"]
-            self.estimated = usage.get("estimated", False)
+            self.tokens = (self.tokens or 0) + usage["output"] + usage["reasoning"]
+            self.estimated |= usage.get("estimated", False)
         if data.get("duration_ms") is not None:
             self.seconds = data["duration_ms"] / 1000
         if cost := data.get("cost"):
             self.cost = (self.cost or Decimal(0)) + Decimal(str(cost["amount"]))
+            self.priced += 1
+        elif usage:
+            self.unpriced += 1
 
     def again(self, attempt: int) -> None:
         """The question was sent once more; what had come of it does not count."""
@@ -174,10 +183,19 @@ class TurnProgress:
         return [each for each in self.history if isinstance(each, Decided)]
 
     @property
-    def cost(self) -> Decimal | None:
-        """US dollars of all calls so far; None where no price is known."""
-        known = [call.cost for call in self.calls.values() if call.cost is not None]
-        return sum(known, Decimal(0)) if known else None
+    def settled(self) -> bool:
+        """Whether it is known what was used: calls that were called off say so after the end."""
+        return self.status == "completed" or not any(
+            call.state == "cancelled" and call.tokens is None for call in self.calls.values()
+        )
+
+    @property
+    def spent(self) -> str:
+        """What all calls so far have cost, as people read it; see `api.money`."""
+        calls = self.calls.values()
+        cost = sum((call.cost for call in calls if call.cost is not None), Decimal(0))
+        priced, unpriced = sum(call.priced for call in calls), sum(call.unpriced for call in calls)
+        return spent(cost, priced, unpriced)
 
     @property
     def tokens(self) -> int:

@@ -24,6 +24,9 @@ REFRESH = 8
 IDLE = 0.25
 """Seconds after which running clocks are drawn again though nothing came."""
 
+SETTLED_WITHIN = 2.0
+"""Seconds after the end of a turn in which calls that were called off say what they have used."""
+
 
 async def watch(
     client: RoomClient,
@@ -85,6 +88,12 @@ async def _read(
                 if progress.ended:
                     break
                 changed.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLED_WITHIN):
+                    while not progress.settled:
+                        late = await anext(stream)
+                        if isinstance(late, Event):
+                            progress.apply(late, loop.time())
         for call in progress.calls.values():
             if call.reference is not None and call.state == "done":
                 call.text = await client.text(call.reference)

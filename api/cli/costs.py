@@ -34,8 +34,8 @@ def costs(
 ) -> None:
     """Show what was spent: calls, tokens and US dollars.
 
-    A model that no price is known for shows '-', never $0.00: models on your own machine charge
-    nothing, others may. Failed and discarded calls count where tokens were used.
+    $0.00 means that nobody charges, as for rehearsals; where no price is known, '-' or the number
+    of unpriced calls stands instead. What failed or was discarded counts too.
     """
 
     async def work(client: RoomClient) -> int:

@@ -84,6 +84,8 @@ def _model(kind: str, data: Mapping[str, Any]) -> str:
             return f"{tokens} tokens, {data['duration_ms'] / 1000:.1f} s: {_text(data['text'])}"
         case "failed":
             return f"{data['error']}: {data['message']}"
+        case "discarded" if usage := data.get("usage"):
+            return f"{data['reason']}: {usage['output'] + usage['reasoning']} tokens"
         case "reasked":
             return f"attempt {data['attempt']}: {data['reason']}"
         case _:

@@ -47,7 +47,9 @@ def sessions(
             room.print_json({"sessions": found})
         elif found:
             console = room.console()
-            console.print(_sessions_table(found, narrow=console.width < NARROW))
+            narrow = console.width < NARROW
+            costs = [] if narrow else (await client.costs())["by_session"]
+            console.print(_sessions_table(found, costs, narrow=narrow))
         else:
             room.console().print("no session yet: begin one with 'control-room chat'")
         return room.OK
@@ -67,9 +69,13 @@ async def _sessions(client: RoomClient, limit: int) -> list[dict[str, Any]]:
     return found
 
 
-def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
+def _sessions_table(
+    found: list[dict[str, Any]], costs: list[dict[str, Any]], *, narrow: bool
+) -> Table:
     from api.cli.tables import row, table
-    from api.money import money
+    from api.money import money, spent
+
+    cost = {line["name"]: spent(line["cost"], line["priced"], line["unpriced"]) for line in costs}
 
     if narrow:
         shown = table("session", "title", "turns", "status")
@@ -90,7 +96,7 @@ def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
             str(len(each["participants"])),
             str(each["turns"]),
             status,
-            money(each["cost"]),
+            cost.get(each["id"]) or money(each["cost"]),
             updated,
         )
     return shown

@@ -69,6 +69,17 @@ async def test_ctrl_c_calls_off_the_turn_and_not_the_conversation(room: LocalRoo
     assert [answer["participant"] for answer in turn["answers"]] in ([], ["a"])
 
 
+async def test_a_turn_that_was_called_off_says_what_it_used(room: LocalRoom) -> None:
+    await room.create("used", models=[{"id": "a", "provider": "slow", "model_name": "steady"}])
+    async with terminal("-m", "api.cli", "chat", "used", environment=environment(room)) as shown:
+        await shown.expect("you> ")
+        shown.type("Hello\r")
+        await shown.expect("● streaming")
+        shown.type(CTRL_C)
+        await shown.expect(r"– cancelled · ~?[1-9]\d* tokens")
+        await shown.expect(r"turn t1 cancelled.* · ~?[1-9]\d* tokens · \$0\.00")
+
+
 async def test_ctrl_c_twice_leaves(room: LocalRoom) -> None:
     await room.create("left", "a:late")
     async with (

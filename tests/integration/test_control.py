@@ -13,6 +13,7 @@ from actors.providers.config import ProviderSpec
 from api.terminal_text import safe
 from tests.commands import QUICK, run, start
 from tests.rooms import LocalRoom, local_room
+from tests.session_logs import SessionLog, answered, session_config
 from tests.waiting import eventually
 
 SLOW = ProviderSpec(id="slow", type="rehearsal", config={"pace": 0.05})
@@ -81,6 +82,26 @@ async def test_costs_of_a_session_and_of_the_room(room: LocalRoom) -> None:
     every = await run(room, "costs")
     assert re.search(r"^paid +2 ", every.out, re.MULTILINE)
     assert json.loads((await run(room, "costs", "--json")).out)["session"] is None
+
+
+async def test_an_unknown_price_is_not_shown_as_zero(room: LocalRoom) -> None:
+    log = SessionLog(session_config("unpriced"))
+    log.post("What is it worth?")
+    log.outcome("ask:ada:1", answered("much", cost="0.25"))
+    log.outcome("ask:bob:1", answered("who knows"))
+    log.outcome("ask:cyd:1", answered("who knows"))
+    for batch in log.batches:
+        await room.store.append("unpriced", batch[0].position - 1, batch)
+    await room.create("noticed", "a")
+    await room.post("noticed", wait=20)  # the projections hear of it
+    one = (await run(room, "costs", "unpriced")).out
+    assert re.search(r"^ada .* \$0\.25 *$", one, re.MULTILINE)
+    assert re.search(r"^bob .* - *$", one, re.MULTILINE)
+    assert re.search(r"^together .* \$0\.25 \+ 2 unpriced *$", one, re.MULTILINE)
+    assert "no price is known" in one
+    listed = (await run(room, "sessions")).out
+    assert re.search(r"^unpriced .* \$0\.25 \+ 2 unpriced ", listed, re.MULTILINE)
+    assert re.search(r"^noticed .* \$0\.00 ", listed, re.MULTILINE)
 
 
 # --- cancel, retry -------------------------------------------------------------------------------

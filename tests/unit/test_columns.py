@@ -283,3 +283,14 @@ def test_decisions_stand_between_what_led_to_them_and_what_follows() -> None:
 )
 def test_money(amount: str, shown: str) -> None:
     assert money(amount) == shown
+
+
+def test_a_cancelled_call_shows_what_it_used() -> None:
+    turn = Turn("architect")
+    step = turn.asked("m0")
+    turn.event("turn.cancelled", reason="")
+    usage = {"input": 5, "output": 7, "reasoning": 1, "estimated": True}
+    turn.event("model.discarded", step, reason="cancelled", usage=usage, cost=None)
+    assert state_line(turn.progress.calls[step], 0.0).plain == "– cancelled · ~8 tokens"
+    text = "\n".join(rendered(TurnResult(turn.progress), 80))
+    assert "turn t1 cancelled · ~8 tokens · no price known" in text

@@ -116,7 +116,7 @@ def test_the_answer_is_what_the_router_returned() -> None:
     assert turn.progress.ended
     assert turn.progress.answer == "by m1"
     assert turn.progress.tokens == 84
-    assert turn.progress.cost == Decimal("0.0002")
+    assert turn.progress.spent == "$0.0002"
 
 
 def test_a_cancelled_turn_leaves_nothing_running() -> None:
@@ -133,3 +133,43 @@ def test_other_turns_are_ignored() -> None:
     turn = Turn("architect")
     turn.progress.apply(Event(9, "turn.completed", "", "local", "t2", None, {}), 0.0)
     assert turn.progress.status == "open"
+
+
+def test_an_unknown_price_is_not_zero() -> None:
+    turn = Turn("architect", "coder", "critic")
+    free, unknown, paid = (turn.asked(f"m{n}") for n in range(3))
+    turn.answered(free, "free", cost={"amount": "0", "prices": "rehearsal"})
+    assert turn.progress.spent == "$0.00"
+    turn.answered(unknown, "who knows", cost=None)
+    assert turn.progress.spent == "$0.00 + 1 unpriced"
+    turn.answered(paid, "paid")
+    assert turn.progress.spent == "$0.0001 + 1 unpriced"
+    alone = Turn("architect")
+    alone.answered(alone.asked("m0"), "who knows", cost=None)
+    assert alone.progress.spent == "-"
+
+
+def test_what_a_cancelled_call_has_used_comes_after_the_end() -> None:
+    turn = Turn("architect", "coder")
+    done, running = turn.asked("m0"), turn.asked("m1")
+    turn.answered(done, "here")
+    turn.event("model.cancelled", running, reason="turn_ended")
+    turn.event("turn.cancelled", reason="")
+    assert (turn.progress.ended, turn.progress.settled) == (True, False)
+    usage = {"input": 5, "output": 7, "reasoning": 1, "estimated": True}
+    cost = {"amount": "0.0002", "prices": "list-1"}
+    turn.event("model.discarded", running, reason="cancelled", usage=usage, cost=cost)
+    assert turn.progress.settled
+    assert turn.progress.calls[running].state == "cancelled"
+    assert turn.progress.tokens == 42 + 8
+    assert turn.progress.spent == "$0.0003"
+
+
+def test_what_was_paid_twice_counts_twice() -> None:
+    turn = Turn("architect")
+    step = turn.asked("m0")
+    turn.answered(step, "first")
+    usage = {"input": 5, "output": 7, "reasoning": 1}
+    turn.event("model.discarded", step, reason="duplicate", usage=usage, cost=None)
+    assert turn.progress.tokens == 42 + 8
+    assert turn.progress.spent == "$0.0001 + 1 unpriced"
