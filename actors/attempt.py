@@ -18,7 +18,13 @@ from actors.answer import Answer
 from actors.deltas import DeltaStream
 from actors.messages import Ask, WireMessage
 from actors.providers.port import ChatMessage, ChatRequest, Finished, Limits, Provider
-from events.errors import BadResponse, ControlRoomError, ProviderError, RateLimited
+from events.errors import (
+    BadResponse,
+    ControlRoomError,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
 from events.store import BlobStore
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed
 from events.values import SPILL, Blob, Cost, Text, Usage
@@ -32,6 +38,7 @@ LONGEST_RAW_USAGE = 16 * 1024  # bytes
 LONGEST_TOOL_CALLS = 128 * 1024  # bytes
 LONGEST_ERROR = 2000  # characters
 
+_TELLING_WHEN = (RateLimited, ProviderUnavailable)
 _MESSAGES = TypeAdapter(tuple[WireMessage, ...])
 
 
@@ -92,11 +99,12 @@ class Attempt:
         begun = self._answer.first is not None
         if not error.retryable or begun or self._tries >= self._desk.limits.tries:
             return None
-        if isinstance(error, RateLimited) and error.retry_after is not None:
-            if error.retry_after > LONGEST_RETRY_AFTER:
+        after = error.retry_after if isinstance(error, _TELLING_WHEN) else None
+        if after is not None:
+            if after > LONGEST_RETRY_AFTER:
                 return None
             # Not before it, and not all at once after it.
-            return error.retry_after + random.uniform(0, 0.2 * pause)
+            return after + random.uniform(0, 0.2 * pause)
         return pause * random.uniform(0.5, 1.0)
 
     async def _try(self, request: ChatRequest) -> Finished:

@@ -7,7 +7,7 @@ ControlRoomError
 │   ├── AuthenticationFailed    401, 403: the key is missing, wrong or not allowed
 │   ├── ModelNotFound           404: the provider has no model of that name
 │   ├── RateLimited             429 (retryable, `retry_after` in seconds where the provider says)
-│   ├── ProviderUnavailable     no connection, 5xx, time-out, stalled stream (retryable)
+│   ├── ProviderUnavailable     no connection, 5xx, loading, time-out, stalled stream (likewise)
 │   ├── ContextTooLong          the request does not fit the model
 │   ├── ContentFiltered         the provider refused the content
 │   └── BadResponse             an answer that is not one: cut stream, malformed JSON (retryable)
@@ -70,9 +70,16 @@ class RateLimited(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """No connection, a server error, a time-out or a stalled stream."""
+    """No connection, a server error, a model still loading, a time-out or a stalled stream.
+
+    `retry_after` is in seconds where the provider said when it will be there again.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ContextTooLong(ProviderError):

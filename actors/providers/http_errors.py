@@ -160,7 +160,11 @@ def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
     elif status == 413:
         error = ContextTooLong(f"the request is too large for {who} (413): shorten it.{said}")
     elif status in (408, 409, 425) or status >= 500:
-        error = ProviderUnavailable(f"{who} has an error of its own ({status}): ask later.{said}")
+        after = retry_after(refusal.headers)
+        when = "later" if after is None else f"in {after:g} s"
+        error = ProviderUnavailable(
+            f"{who} has an error of its own ({status}): ask {when}.{said}", retry_after=after
+        )
     elif 300 <= status < 400:
         error = BadResponse(
             f"{who} redirects to another address ({status}): configure the address where its API is"

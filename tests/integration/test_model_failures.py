@@ -65,24 +65,36 @@ async def test_a_missing_blob_is_a_failure_and_not_a_silence(module_nats_url: st
         assert (await router.failed()).error == "StoreError"
 
 
-async def test_a_limit_of_rate_is_waited_for(module_nats_url: str) -> None:
+TELLING_WHEN = pytest.mark.parametrize(
+    ("status", "name"), [(429, "RateLimited"), (503, "ProviderUnavailable")]
+)
+
+
+@TELLING_WHEN
+async def test_a_server_that_says_when_is_waited_for(
+    module_nats_url: str, status: int, name: str
+) -> None:
     async with served(module_nats_url) as (server, router, _, _):
-        server.reply(error("slow down"), status=429, headers={"Retry-After": "0.3"})
+        server.reply(error("not yet"), status=status, headers={"Retry-After": "0.8"})
         server.reply(*whole("Hi"))
         clock = asyncio.get_running_loop().time
         began = clock()
         await router.ask("a-model")
         answer = await router.answered()
-        assert clock() - began >= 0.3
-        assert "try 1 failed: RateLimited" in answer.notes
+        # Longer than the pause that is made unasked.
+        assert clock() - began >= 0.8
+        assert f"try 1 failed: {name}" in answer.notes
 
 
-async def test_a_pause_that_is_too_long_is_a_failure(module_nats_url: str) -> None:
+@TELLING_WHEN
+async def test_a_pause_that_is_too_long_is_a_failure(
+    module_nats_url: str, status: int, name: str
+) -> None:
     async with served(module_nats_url) as (server, router, _, _):
-        server.reply(error("slow down"), status=429, headers={"Retry-After": "3600"})
+        server.reply(error("not yet"), status=status, headers={"Retry-After": "3600"})
         await router.ask("a-model")
         failed = await router.failed()
-        assert (failed.error, failed.tries, failed.retryable) == ("RateLimited", 1, True)
+        assert (failed.error, failed.tries, failed.retryable) == (name, 1, True)
         assert "3600" in failed.message
 
 
