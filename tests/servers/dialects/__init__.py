@@ -7,6 +7,7 @@ from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
 from tests.servers.dialects.nvidia import NvidiaDialect
+from tests.servers.dialects.ollama import OllamaDialect
 
 DIALECTS: tuple[Dialect, ...] = (
     AnthropicDialect(),
@@ -14,4 +15,5 @@ DIALECTS: tuple[Dialect, ...] = (
     AzureDialect(),
     AzureV1Dialect(),
     NvidiaDialect(),
+    OllamaDialect(),
 )

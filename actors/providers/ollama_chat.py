@@ -1,0 +1,179 @@
+"""The chat of Ollama, and its raw generation: request, lines of the answer, usage."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from actors.providers.assembly import Assembly, Notes, Piece, text_of
+from actors.providers.chat_completions import tool_of
+from actors.providers.chat_template import arguments_of, render
+from actors.providers.port import ChatMessage, ChatRequest, Finished
+from events.values import Parameters, ToolCall, Usage
+
+# What `extra` may set beside the options; every other name in it is an option of the model.
+BESIDE_OPTIONS: Final = frozenset(
+    "messages prompt tools format think keep_alive truncate shift logprobs top_logprobs suffix"
+    " images".split()
+)
+CHARACTERS: Final = 8  # that a token has at most on average, where no character is repeated
+CLEARLY: Final = 0.9  # of the fewest tokens that were sent; with fewer than that, some are missing
+
+_WORD = re.compile(r"\w+")
+_REPEATED = re.compile(r"(.)\1+", re.DOTALL)
+
+
+def options_of(parameters: Parameters, num_ctx: int | None) -> dict[str, Any]:
+    """The options of the model, those in `extra` last."""
+    given = {
+        "num_ctx": num_ctx,
+        "temperature": parameters.temperature,
+        "top_p": parameters.top_p,
+        "num_predict": parameters.max_tokens,
+        "seed": parameters.seed,
+        "stop": list(parameters.stop) or None,
+    }
+    extra = {**parameters.extra}
+    nested = extra.pop("options", {})
+    options = {key: value for key, value in given.items() if value is not None}
+    options |= {key: value for key, value in extra.items() if key not in BESIDE_OPTIONS}
+    return {**options, **nested} if isinstance(nested, dict) else options
+
+
+def chat_of(request: ChatRequest) -> dict[str, Any]:
+    """The conversation, and the tools, as messages."""
+    names = {call.id: call.name for message in request.messages for call in message.tool_calls}
+    body: dict[str, Any] = {"messages": [_message(each, names) for each in request.messages]}
+    if request.tools:
+        body["tools"] = [tool_of(tool) for tool in request.tools]
+    return body
+
+
+def raw_of(request: ChatRequest) -> dict[str, Any]:
+    """The conversation as the text that the participant's own template makes of it."""
+    return {"prompt": render(request.chat_template or "", request), "raw": True}
+
+
+def beside_of(parameters: Parameters) -> dict[str, Any]:
+    """What `extra` sets beside the options."""
+    return {key: value for key, value in parameters.extra.items() if key in BESIDE_OPTIONS}
+
+
+def _message(message: ChatMessage, names: dict[str, str]) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        said["images"] = [image.base64 for image in message.images]
+    if message.tool_calls:
+        said["tool_calls"] = [
+            {
+                "id": call.id,
+                "function": {
+                    "index": index,
+                    "name": call.name,
+                    "arguments": arguments_of(call.arguments),
+                },
+            }
+            for index, call in enumerate(message.tool_calls)
+        ]
+    if message.tool_call_id is not None:
+        said["tool_call_id"] = message.tool_call_id
+        said["tool_name"] = names.get(message.tool_call_id, "")
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is known of the request when its usage comes back; both are in tokens."""
+
+    at_least: int
+    num_ctx: int | None
+
+    def missing(self, usage: Usage) -> str | None:
+        """What the server must have left out without a word; None where it seems to be nothing."""
+        read, most = usage.input, self.num_ctx
+        if read < CLEARLY * self.at_least:
+            said = f"the server read {read} tokens of at least {self.at_least} that were sent"
+        elif most is not None and read >= most:
+            said = f"the server read {read} tokens, all that num_ctx allows"
+        elif most is not None and read + usage.output > most:
+            said = "the beginning was dropped while the answer was written"
+        else:
+            return None
+        return f"truncated: {said} (num_ctx {most or 'unknown'}): raise it, or shorten what is sent"
+
+
+def fewest_tokens(text: str) -> int:
+    """As many tokens as `text` has at least, with any usual tokenizer.
+
+    A token holds no two words, and seldom more than a few characters unless they repeat.
+    """
+    words = sum(1 for _ in _WORD.finditer(text))
+    return max(words, len(_REPEATED.sub(r"\1", text)) // CHARACTERS)
+
+
+class OllamaAnswer(Assembly):
+    """An answer of `/api/chat`, or of `/api/generate`. Its last line says that it is done."""
+
+    FORM = "Ollama's API"
+
+    def __init__(self, provider: str, sent: Sent) -> None:
+        super().__init__(provider)
+        self._sent = sent
+        self._last: dict[str, Any] = {}
+        self._calls: list[ToolCall] = []
+
+    def _pieces(self, item: dict[str, Any]) -> list[Piece]:
+        if error := item.get("error"):
+            self.error = error
+            return []
+        pieces: list[Piece] = []
+        message = item.get("message") or {"content": item.get("response")}
+        thinking = message.get("thinking") or item.get("thinking")
+        if thinking:
+            pieces.append(("reasoning", text_of(thinking)))
+        if content := message.get("content"):
+            pieces.append(("text", text_of(content)))
+        for call in message.get("tool_calls") or ():
+            self._take_call(call)
+        if item["done"]:
+            self._last = item
+            self.finish_reason = text_of(item.get("done_reason") or "stop")
+            self.done = True
+        return pieces
+
+    def _take_call(self, call: dict[str, Any]) -> None:
+        function = call["function"]
+        arguments = orjson.dumps(function.get("arguments") or {}).decode()
+        self.size += len(arguments)
+        id = text_of(call.get("id") or f"call_{len(self._calls)}")
+        self._calls.append(ToolCall(id=id, name=text_of(function["name"]), arguments=arguments))
+
+    def _finished(self, finish_reason: str, notes: Notes) -> Finished:
+        raw = {key: value for key, value in self._last.items() if key.endswith(_COUNTED)}
+        usage = normalised(raw)
+        missing = usage and self._sent.missing(usage)
+        return Finished(
+            "tool_calls" if self._calls and finish_reason == "stop" else finish_reason,
+            usage=usage,
+            usage_raw=raw or None,
+            served_model=self._last.get("model"),
+            tool_calls=tuple(self._calls),
+            notes=(*notes, missing) if missing else notes,
+        )
+
+
+_COUNTED = ("_count", "_duration")
+
+
+def normalised(raw: dict[str, Any]) -> Usage | None:
+    """The usage, of which Ollama tells two parts; None where it does not tell what it read.
+
+    It counts what it had cached as read, and what the model thought as written.
+    """
+    read, written = raw.get("prompt_eval_count"), raw.get("eval_count", 0)
+    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
+        return None
+    return Usage(input=read, output=written)

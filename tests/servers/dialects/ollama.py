@@ -1,0 +1,131 @@
+"""Ollama's own API: lines of JSON, the options of the model in an object of their own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from actors.providers.port import Tool
+from events.values import ToolCall, Usage
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, SERVED, Sent
+
+CREATED = "2025-10-17T23:14:07.414671Z"
+CONTEXT = 8192
+
+
+def shown(
+    context: int | None = CONTEXT,
+    able: tuple[str, ...] = ("completion", "tools", "vision", "thinking"),
+    **more: Any,
+) -> dict[str, Any]:
+    """What `/api/show` tells of a model."""
+    info: dict[str, Any] = {"general.architecture": "llama", "llama.block_count": 32}
+    if context is not None:
+        info["llama.context_length"] = context
+    return {
+        "modelfile": "FROM a-model",
+        "template": "{{ .Prompt }}",
+        "details": {"format": "gguf", "family": "llama", "families": ["llama"]},
+        "model_info": info,
+        "capabilities": list(able),
+        **more,
+    }
+
+
+def line(**item: Any) -> bytes:
+    """One line of a stream."""
+    return json.dumps({"model": SERVED, "created_at": CREATED, **item}).encode() + b"\n"
+
+
+def last(finish: str = "stop", read: int | None = PROMPT, written: int | None = COMPLETION) -> Any:
+    """The end of an answer, without what stands beside it."""
+    counts = {"prompt_eval_count": read, "eval_count": written}
+    return {
+        "done": True,
+        "done_reason": finish,
+        "total_duration": 174_560_334,
+        "load_duration": 101_397_084,
+        "prompt_eval_duration": 13_074_791,
+        "eval_duration": 52_479_709,
+        # The server leaves out what is zero.
+        **{name: count for name, count in counts.items() if count},
+    }
+
+
+class OllamaDialect:
+    """See the module; implements `tests.servers.dialects.dialect.Dialect`."""
+
+    type = "ollama"
+    content_type = "application/x-ndjson"
+    has_reasoning = has_tools = has_schema = has_images = has_seed = True
+
+    def config(self, url: str) -> dict[str, Any]:
+        return {"base_url": url, "api_key": "${KEY}"}
+
+    def pages(self) -> dict[str, Any]:
+        model = {"name": MODEL, "model": MODEL, "modified_at": CREATED, "size": 9, "digest": "0"}
+        return {"/api/tags": {"models": [model]}, "/api/show": shown()}
+
+    def _said(self, **message: Any) -> bytes:
+        return line(message={"role": "assistant", "content": "", **message}, done=False)
+
+    def piece(self, text: str) -> bytes:
+        return self._said(content=text)
+
+    def thought(self, text: str) -> bytes:
+        return self._said(thinking=text)
+
+    def calls(self, *calls: ToolCall) -> list[bytes]:
+        return [
+            self._said(
+                tool_calls=[
+                    {
+                        "id": call.id,
+                        "function": {
+                            "index": index,
+                            "name": call.name,
+                            "arguments": json.loads(call.arguments),
+                        },
+                    }
+                ]
+            )
+            for index, call in enumerate(calls)
+        ]
+
+    def begin(self) -> list[bytes]:
+        return []
+
+    def end(self, finish: str = "stop", usage: Usage | None = None) -> list[bytes]:
+        usage = usage or Usage(input=PROMPT, output=COMPLETION)
+        # The server knows no reason of its own for calls of tools.
+        reason = "stop" if finish == "tool_calls" else finish
+        end = last(reason, usage.input + usage.cache_read, usage.output + usage.reasoning)
+        return [line(message={"role": "assistant", "content": ""}, **end)]
+
+    def body(self, text: str) -> bytes:
+        return line(message={"role": "assistant", "content": text}, **last())
+
+    def failure(self, status: int, message: str) -> bytes:
+        return json.dumps({"error": message}).encode()
+
+    def sent(self, path: str, body: dict[str, Any]) -> Sent:
+        assert path == "/api/chat"
+        options = body["options"]
+        return Sent(
+            model=body["model"],
+            texts=tuple((message["role"], message["content"]) for message in body["messages"]),
+            stream=body["stream"],
+            temperature=options.get("temperature"),
+            max_tokens=options.get("num_predict"),
+            seed=options.get("seed"),
+            stop=tuple(options.get("stop", ())),
+            tools=tuple(tool["function"]["name"] for tool in body.get("tools", ())),
+            schema=body.get("format"),
+            images=sum(len(message.get("images", ())) for message in body["messages"]),
+        )
+
+    def authorised(self, headers: dict[str, str]) -> bool:
+        return headers.get("Authorization") == f"Bearer {KEY}"
+
+    def tool_of(self, body: dict[str, Any]) -> Tool:
+        return Tool(**body["tools"][0]["function"])
