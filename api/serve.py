@@ -27,6 +27,7 @@ from api.children import Child, how_ended
 from api.known import write_found
 from api.lock import only_room
 from api.nats_server import BundledNats
+from api.preconditions import check_outside
 from api.process import prepare
 from api.reaper import MARK, PART, end_marked, watchdog
 from api.running import note
@@ -83,6 +84,7 @@ async def _serve(settings: Settings, console: Console, demo: bool) -> int:
 async def _run(settings: Settings, console: Console, demo: bool) -> None:
     configured(settings.providers_path, settings.environment)  # refuse a bad file before all else
     settings = settings.model_copy(update={"port": _usable_port(settings)})
+    await check_outside(settings)
     console.print(Text(f"Starting Control Room in {settings.home} ..."), soft_wrap=True)
     settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in settings.run_dir.glob("*.json"):
