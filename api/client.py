@@ -47,10 +47,15 @@ __all__ = [
 ]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-TIMEOUT = 30.0
-"""Seconds in which the room has to answer, besides what it was asked to wait."""
+TIMEOUT = 20.0
+"""Seconds in which the room has to answer, besides what it was asked to wait: it says itself, after
+about 14, that a part of it is away."""
+CONNECT_WITHIN = 5.0
+"""Seconds in which a connection has to be made."""
 REPEATS = 3
 """How often a request whose connection broke is sent again."""
+REPLAY_WITHIN = 600.0
+"""Further seconds for a replay, which runs every turn again."""
 LONGEST_MESSAGE = 1024 * 1024
 """Bytes of UTF-8 that a room takes as one message."""
 
@@ -74,7 +79,7 @@ class RoomClient:
         # A proxy of the environment leads away from this machine.
         self._proxied = parts.hostname not in ("localhost", "127.0.0.1", "::1")
         self._http = httpx2.AsyncClient(
-            base_url=self.url, headers=self._headers, timeout=TIMEOUT, trust_env=self._proxied
+            base_url=self.url, headers=self._headers, timeout=_within(), trust_env=self._proxied
         )
 
     async def __aenter__(self) -> Self:
@@ -143,7 +148,7 @@ class RoomClient:
             json={"content": content},
             params={} if wait is None else {"wait": wait},
             headers={"Idempotency-Key": key or uuid4().hex},
-            timeout=TIMEOUT + (wait or 0),
+            timeout=_within(wait or 0),
             safe=True,
         )
         return cast("Posted", answer)
@@ -230,7 +235,9 @@ class RoomClient:
 
     async def replay(self, session: str) -> Replayed:
         """Run every turn again and compare each event with the log."""
-        answer = await self._call("POST", _path(session, "replay"), timeout=600, safe=True)
+        answer = await self._call(
+            "POST", _path(session, "replay"), timeout=_within(REPLAY_WITHIN), safe=True
+        )
         return cast("Replayed", answer)
 
     # --- the room --------------------------------------------------------------------------------
@@ -257,6 +264,10 @@ class RoomClient:
         for attempt in range(repeats + 1):
             try:
                 answer = await self._http.request(method, path, **more)
+            except httpx2.ReadTimeout as error:
+                # Whoever takes a connection and says nothing is no room, or hangs.
+                silent = "the connection is taken, but nothing is answered"
+                raise RoomUnreachable(self.url, silent) from error
             except httpx2.TransportError as error:
                 never_heard = attempt == 0 and isinstance(error, httpx2.ConnectError)
                 if attempt == repeats or never_heard:
@@ -268,6 +279,10 @@ class RoomClient:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise AssertionError("unreachable")
+
+
+def _within(more: float = 0) -> httpx2.Timeout:
+    return httpx2.Timeout(TIMEOUT + more, connect=CONNECT_WITHIN)
 
 
 def _path(session: str, *parts: str) -> str:

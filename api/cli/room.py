@@ -120,9 +120,10 @@ def exit_code(error: ControlRoomError) -> int:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong, in one line."""
+    from api.cli.wording import in_commands
     from api.terminal_text import safe_line
 
-    print(f"control-room: {safe_line(message)}", file=sys.stderr)
+    print(f"control-room: {safe_line(in_commands(message))}", file=sys.stderr)
 
 
 def connection(why: str | None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from api.client import LONGEST_MESSAGE
 from api.routes.turns import MAX_MESSAGE
@@ -171,6 +172,35 @@ async def test_what_the_room_refuses_is_one_line(
     assert (done.code, done.out) == (code, "")
     assert said in done.err
     assert len(done.err.splitlines()) == 1
+
+
+async def test_what_to_do_is_said_in_commands(room: LocalRoom, tmp_path: Path) -> None:
+    await room.create("taken", "a b")
+    said = [
+        await run(room, "show", "nowhere"),
+        await run(room, "chat", "taken", "--new", "-m", "Hello"),
+    ]
+    token = SecretStr("only-those-who-know")
+    async with local_room(tmp_path, token=token) as closed:
+        said.append(await run(closed, "sessions"))
+    await room.stop_router()
+    try:
+        said.append(await run(room, "pause", "taken"))
+    finally:
+        await room.start_router()
+    for done, command in zip(
+        said,
+        (
+            "'control-room sessions' lists those that exist",
+            "leaving out --new",
+            "set CONTROL_ROOM_TOKEN to",
+            "look with 'control-room show'",
+        ),
+        strict=True,
+    ):
+        assert (done.code, done.out) == (1, "")
+        assert command in done.err
+        assert not re.search(r"POST|GET|PATCH|Bearer|Idempotency|session_id", done.err)
 
 
 # --- looking -------------------------------------------------------------------------------------

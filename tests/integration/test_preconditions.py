@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from api.nats_server import BundledNats
 from api.preconditions import check_outside
@@ -88,6 +89,11 @@ async def test_what_is_there_is_let_pass(
 ) -> None:
     port = nats.url.rpartition(":")[2]
     await check_outside(
-        Settings(home=tmp_path, nats=nats.url, store=postgres_server.url(), ray=f"127.0.0.1:{port}")
+        Settings(
+            home=tmp_path,
+            nats=SecretStr(nats.url),
+            store=SecretStr(postgres_server.url()),
+            ray=f"127.0.0.1:{port}",
+        )
     )
     await check_outside(Settings(home=tmp_path))

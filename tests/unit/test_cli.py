@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import given
 from typer.testing import CliRunner, Result
 
 import api.cli as app_module
+from api import client
 from api.cli import app
 from api.cli.event_lines import event_line
 from api.cli.replay import replay_lines
@@ -157,6 +159,21 @@ def test_without_a_room_one_line_says_how_to_start_it(
     assert len(done.stderr.splitlines()) == 1
     assert f"no room answers at {nobody}" in done.stderr
     assert "control-room serve" in done.stderr
+
+
+def test_an_address_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = run("sessions", "--url", url)
+        asked = 0
+        with contextlib.suppress(BlockingIOError):
+            while silent.accept():
+                asked += 1
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"no room answers at {url} (the connection is taken, but nothing is" in done.stderr
+    assert asked == 1  # and not again and again
 
 
 def test_the_address_is_taken_from_the_settings(nobody: str) -> None:
