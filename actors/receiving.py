@@ -7,7 +7,8 @@ from typing import Literal
 from actors.deciding import Decision
 from actors.messages import Outcome
 from actors.routing.batch import Given
-from events.errors import ControlRoomError, ProviderUnavailable
+from actors.routing.spending import explained, overrun
+from events.errors import BudgetExceeded, ControlRoomError, ProviderUnavailable
 from events.session import Session, Step
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed, ModelReasked
 
@@ -66,15 +67,35 @@ def reask(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decis
         silent = ProviderUnavailable(
             f"nothing was heard of the model in {attempt} tries: see the room's log"
         )
-        return fail(session, key=key, attempt=attempt, error=silent)
+        return fail(session, key=key, attempt=attempt, error=silent, unheard=True)
+    if (over := _over_budget(session, step)) is not None:
+        return fail(session, key=key, attempt=attempt, error=over, unheard=True)
     data = ModelReasked(attempt=attempt + 1, reason="nothing was heard of the call")
     return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
 
 
+def _over_budget(session: Session, step: Step) -> BudgetExceeded | None:
+    """Why the call may not be sent again: the silent one may be answered, and paid for, as well."""
+    assert session.open
+    assert step.asked
+    config, asked = session.open.config, step.asked
+    if asked.reserved is None:
+        return None
+    over = overrun(session.ledger, config, asked.participant, asked.reserved)
+    if over is None:
+        return None
+    return BudgetExceeded(f"nothing was heard of the call, and {explained(over)}")
+
+
 def fail(
-    session: Session, *, key: tuple[str, str, str], attempt: int, error: ControlRoomError
+    session: Session,
+    *,
+    key: tuple[str, str, str],
+    attempt: int,
+    error: ControlRoomError,
+    unheard: bool = False,
 ) -> Decision:
-    """The call cannot be had at all."""
+    """The call cannot be had at all, or (`unheard`) not be waited for any longer."""
     step = _waiting(session, key, attempt)
     if step is None:
         return Decision()
@@ -84,6 +105,7 @@ def fail(
         message=error.message,
         retryable=error.retryable,
         tries=attempt,
+        unheard=unheard,
     )
     return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
 

@@ -27,6 +27,8 @@ from events.envelope import Recorded as Recorded  # an event with its place in t
 from events.store import BlobStore as BlobStore  # content by its SHA-256
 from events.store import EventStore as EventStore  # an append-only store of streams
 from events.store import Fault as Fault  # where a stream is not what was written
+from events.types import BudgetOverrun as BudgetOverrun  # a step was not sent, for its cost
+from events.types import BudgetWarned as BudgetWarned  # a share of a budget is spent
 from events.types import ChanceDrawn as ChanceDrawn  # a router asked for chance
 from events.types import Derived as Derived  # follows from the inputs
 from events.types import Input as Input  # comes from outside

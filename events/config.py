@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +19,24 @@ class Fallback(Value):
 
     provider: Printable
     model_name: Printable
+
+
+class Budget(Value):
+    """The most that may be spent, in US dollars; a plain number or text is the limit.
+
+    `warn_at` are shares of it: when one is reached, that is recorded.
+    """
+
+    limit: Decimal = Field(gt=0, le=1_000_000_000)
+    warn_at: tuple[Annotated[Decimal, Field(gt=0, lt=1)], ...] = Field(
+        default=(Decimal("0.8"),), max_length=16
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        plain = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
+        return {"limit": value} if plain else value
 
 
 class Participant(Value):
@@ -38,6 +57,7 @@ class Participant(Value):
     window: int | None = Field(default=None, ge=1, description="default: the session's")
     fallbacks: tuple[Fallback, ...] = ()
     extra: dict[str, Any] = Field(default_factory=dict, description="passed to the provider as is")
+    budget: Budget | None = Field(default=None, description="of this one in the session")
 
     @property
     def label(self) -> str:
@@ -71,6 +91,7 @@ class SessionConfig(Value):
         default=(), max_length=64
     )
     is_youtube_run: bool = False
+    budget: Budget | None = Field(default=None, description="of the whole session")
 
     @field_validator("models")
     @classmethod

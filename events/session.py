@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from events.config import SessionConfig
 from events.envelope import Event
+from events.ledger import Ledger
 from events.types import (
+    BudgetOverrun,
+    BudgetWarned,
     ChanceDrawn,
     ModelAnswered,
     ModelAsked,
@@ -38,7 +41,7 @@ from events.values import Blob, Message, Text
 DEADLINE = "deadline"
 """Step key of the timer that limits a whole turn."""
 
-Outcome = ModelAnswered | ModelFailed | ModelCancelled | TimerFired | ChanceDrawn
+Outcome = ModelAnswered | ModelFailed | ModelCancelled | BudgetOverrun | TimerFired | ChanceDrawn
 """What ends a step."""
 
 TurnStatus = Literal["queued", "open", "completed", "failed", "cancelled"]
@@ -160,6 +163,7 @@ class Session:
         self.last_speaker: str | None = None
         self.turn_count = 0
         self.created_by: str | None = None
+        self.ledger = Ledger()
 
     def apply(self, event: Event) -> None:
         """Fold one event. Events must come in order and without gaps."""
@@ -224,13 +228,26 @@ class Session:
     def _asked(self, event: Event, data: ModelAsked) -> None:
         turn, key = self._turn(event)
         turn.steps[key] = Step(key, event.position, data)
+        self.ledger.hold((turn.id, key, 1), data.participant, data.reserved)
 
     def _reasked(self, event: Event, data: ModelReasked) -> None:
         turn, key = self._turn(event)
-        turn.steps[key].attempt = data.attempt
+        step = turn.steps[key]
+        step.attempt = data.attempt
+        if step.asked is not None:
+            attempt = (turn.id, key, data.attempt)
+            self.ledger.hold(attempt, step.asked.participant, step.asked.reserved)
+
+    def _settled(self, event: Event, data: ModelAnswered | ModelFailed | ModelDiscarded) -> None:
+        turn, key = self._turn(event)
+        step = turn.steps[key]
+        if step.asked is not None:
+            cost = data.cost.amount if data.cost else None
+            self.ledger.settle((turn.id, key, data.attempt), step.asked.participant, cost)
 
     def _answered(self, event: Event, data: ModelAnswered) -> None:
         step = self._outcome(event, data)
+        self._settled(event, data)
         if step.asked and step.asked.public and data.text:
             self._say(event, step.asked.participant, data.text)
 
@@ -286,8 +303,21 @@ class Session:
         turn.steps[key] = Step(key, event.position)
         self._outcome(event, data)
 
-    def _failed(self, event: Event, data: ModelFailed | ModelCancelled) -> None:
+    def _failed(self, event: Event, data: ModelFailed) -> None:
         self._outcome(event, data)
+        if not data.unheard:
+            self._settled(event, data)
+
+    def _called_off(self, event: Event, data: ModelCancelled) -> None:
+        self._outcome(event, data)
+
+    def _overrun(self, event: Event, data: BudgetOverrun) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key] = Step(key, event.position)
+        self._outcome(event, data)
+
+    def _warned(self, event: Event, data: BudgetWarned) -> None:
+        self.ledger.warned.add((data.participant, data.limit, data.share))
 
     def _outcome(self, event: Event, data: Outcome) -> Step:
         turn, key = self._turn(event)
@@ -304,6 +334,7 @@ class Session:
         assert event.turn
         assert event.step
         self.discarded.add((event.turn, event.step, data.attempt))
+        self._settled(event, data)
 
     def _decided(self, event: Event, data: RouteDecided) -> None:
         if data.participants:
@@ -345,7 +376,9 @@ _FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
     ModelReasked: Session._reasked,
     ModelAnswered: Session._answered,
     ModelFailed: Session._failed,
-    ModelCancelled: Session._failed,
+    ModelCancelled: Session._called_off,
     ModelDiscarded: Session._discarded,
+    BudgetOverrun: Session._overrun,
+    BudgetWarned: Session._warned,
     RouteDecided: Session._decided,
 }

@@ -8,6 +8,7 @@ an upcast from the old one.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -184,6 +185,11 @@ class ModelAsked(Derived):
     instruction: Text | None = None
     parameters: Parameters
     digest: Digest
+    fallback: int = Field(default=0, ge=0, description="which of the fallbacks; 0: its own model")
+    instead_of: str | None = Field(default=None, description="the step that failed before this one")
+    reserved: Decimal | None = Field(
+        default=None, description="the most that the call can cost, in US dollars, under a budget"
+    )
 
 
 class ModelReasked(Input):
@@ -236,6 +242,9 @@ class ModelFailed(Input):
     partial: Text | None = None
     usage: Usage | None = None
     cost: Cost | None = None
+    unheard: bool = Field(
+        default=False, description="nothing was heard of the call: it may have been paid for"
+    )
 
 
 class ModelDiscarded(Input):
@@ -247,6 +256,35 @@ class ModelDiscarded(Input):
     partial: Text | None = None
     usage: Usage | None = None
     cost: Cost | None = None
+
+
+# --- money ---------------------------------------------------------------------------------------
+
+
+class BudgetWarned(Derived):
+    """A share of a budget is spent; `participant` is None for the session's."""
+
+    type: ClassVar[str] = "budget.warned"
+    participant: Id | None = None
+    share: Decimal
+    spent: Decimal
+    limit: Decimal
+
+
+class BudgetOverrun(Derived):
+    """A step was not sent, because with it more could be spent than the budget allows.
+
+    US dollars: `spent` is known, `held` is what calls under way can cost at most, `needed` what
+    this one can. `participant` is whom it was for, `scope` whose budget it is.
+    """
+
+    type: ClassVar[str] = "budget.exceeded"
+    scope: Literal["session", "participant"]
+    participant: Id
+    spent: Decimal
+    held: Decimal
+    needed: Decimal
+    limit: Decimal
 
 
 # --- routing -------------------------------------------------------------------------------------
@@ -306,6 +344,8 @@ PAYLOADS: tuple[type[Payload], ...] = (
     ModelAnswered,
     ModelFailed,
     ModelDiscarded,
+    BudgetWarned,
+    BudgetOverrun,
     RouteDecided,
     VoteCast,
     VotesTallied,

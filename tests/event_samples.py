@@ -13,6 +13,8 @@ from hypothesis.strategies import SearchStrategy
 from events.config import Fallback, Participant, SessionConfig
 from events.envelope import Event
 from events.types import (
+    BudgetOverrun,
+    BudgetWarned,
     ChanceDrawn,
     ModelAnswered,
     ModelAsked,
@@ -73,11 +75,8 @@ def maybe(strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
 
 
 USAGES = st.builds(Usage, input=COUNTS, cache_read=COUNTS, output=COUNTS, estimated=st.booleans())
-COSTS = st.builds(
-    Cost,
-    amount=st.decimals(min_value=0, max_value=10**6, places=9, allow_nan=False),
-    prices=TEXT,
-)
+AMOUNTS = st.decimals(min_value=0, max_value=10**6, places=9, allow_nan=False)
+COSTS = st.builds(Cost, amount=AMOUNTS, prices=TEXT)
 CONFIGS = st.builds(
     SessionConfig,
     session_id=IDS,
@@ -132,6 +131,9 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
         instruction=maybe(TEXTS),
         parameters=PARAMETERS,
         digest=st.just("ab" * 32),
+        fallback=st.integers(0, 3),
+        instead_of=maybe(TEXT),
+        reserved=maybe(AMOUNTS),
     ),
     ModelReasked: st.builds(ModelReasked, attempt=st.integers(2, 9), reason=TEXT),
     ModelCancelled: st.builds(ModelCancelled, reason=st.just("race_lost")),
@@ -161,6 +163,18 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
     ),
     ModelDiscarded: st.builds(
         ModelDiscarded, attempt=st.just(2), reason=st.just("duplicate"), partial=maybe(TEXTS)
+    ),
+    BudgetWarned: st.builds(
+        BudgetWarned, participant=maybe(IDS), share=AMOUNTS, spent=AMOUNTS, limit=AMOUNTS
+    ),
+    BudgetOverrun: st.builds(
+        BudgetOverrun,
+        scope=st.sampled_from(["session", "participant"]),
+        participant=IDS,
+        spent=AMOUNTS,
+        held=AMOUNTS,
+        needed=AMOUNTS,
+        limit=AMOUNTS,
     ),
     RouteDecided: st.builds(
         RouteDecided, participants=st.tuples(IDS), reason=TEXT, fallback=maybe(TEXT)

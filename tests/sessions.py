@@ -11,7 +11,7 @@ import orjson
 
 from actors.routing.batch import Given, compare
 from actors.routing.digests import request_digest
-from actors.routing.machine import Scripts, SessionMachine
+from actors.routing.machine import ENGINE, Scripts, SessionMachine
 from actors.routing.registry import CURRENT
 from events.config import SessionConfig
 from events.envelope import Event
@@ -76,9 +76,11 @@ class Driven:
         scripts: Scripts | None = None,
         source: Blob | None = None,
         blobs: Blobs | None = None,
+        engine: int = ENGINE,
         **changes: Any,
     ) -> None:
         self.blobs = blobs or Blobs()
+        self.engine = engine
         self.scripts = scripts
         self.source = source
         self.facts = self.blobs.put(orjson.dumps(facts or {}), "application/json")
@@ -151,6 +153,7 @@ class Driven:
     ) -> str:
         """A turn starts: with its message, as a retry, or out of the queue."""
         semantics = Semantics(
+            engine=self.engine,
             router=CURRENT[self.config.routing_pattern],
             script=self.source if retry is None else None,
         )

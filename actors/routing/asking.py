@@ -58,7 +58,7 @@ class Asking:
         self._session = session
         self._texts = texts
         self._digests = Digests(session)
-        self._known: dict[str, _Known] = {}
+        self._known: dict[tuple[str, int], _Known] = {}
 
     def asked(self, turn: Turn, step: AskStep) -> ModelAsked:
         """The event of `step`, with the context rule and request digest as of now."""
@@ -67,7 +67,7 @@ class Asking:
         assert turn.started_at
         if upto is None:
             upto = self._session.position if step.see == "now" else turn.started_at
-        known = self._of(config, step.participant)
+        known = self._of(config, step.participant, step.fallback)
         participant, parameters = known.participant, known.asked.parameters
         if step.schema is not None:
             parameters = parameters.model_copy(update={"schema_": step.schema})
@@ -82,7 +82,8 @@ class Asking:
         frame = known.frames.get(rule.mode)
         if frame is None or step.schema is not None or instruction:
             system = context.system_prompt(config, participant, rule.mode)
-            frame = digests.frame(participant, parameters, system, instruction)
+            model = (known.asked.provider, known.asked.model)
+            frame = digests.frame(participant, model, parameters, system, instruction)
             if step.schema is None and not instruction:
                 known.frames[rule.mode] = frame
         return known.asked.model_copy(
@@ -93,18 +94,21 @@ class Asking:
                 "instruction": instruction,
                 "parameters": parameters,
                 "digest": self._digests.of(turn, participant.id, rule, frame),
+                "instead_of": step.instead_of,
             }
         )
 
-    def _of(self, config: SessionConfig, id: str) -> _Known:
-        known = self._known.get(id)
+    def _of(self, config: SessionConfig, id: str, fallback: int) -> _Known:
+        known = self._known.get((id, fallback))
         if known is None or known.config is not config:
             participant = config.participant(id)
             assert participant
+            model = participant.fallbacks[fallback - 1] if fallback else participant
             asked = ModelAsked(
                 participant=participant.id,
-                provider=participant.provider,
-                model=participant.model_name,
+                provider=model.provider,
+                model=model.model_name,
+                fallback=fallback,
                 purpose="answer",
                 context=ContextRule(upto=0),
                 parameters=Parameters(
@@ -117,7 +121,7 @@ class Asking:
                 ),
                 digest="0" * 64,
             )
-            known = self._known[id] = _Known(config, participant, asked, {})
+            known = self._known[id, fallback] = _Known(config, participant, asked, {})
         return known
 
 
@@ -144,6 +148,22 @@ def repeated(step: ModelAsked, key: str, texts: Texts) -> AskStep:
         upto=step.context.upto,
         window=step.context.window,
     )
+
+
+def stand_in(turn: Turn, failed: str, texts: Texts) -> AskStep | None:
+    """The step that asks the next fallback what the step `failed` asked; None where none is left.
+
+    Its key is still to be given.
+    """
+    step = turn.steps.get(failed)
+    if step is None or step.asked is None or turn.config is None:
+        return None
+    participant = turn.config.participant(step.asked.participant)
+    number = step.asked.fallback + 1
+    if participant is None or number > len(participant.fallbacks):
+        return None
+    again = repeated(step.asked, failed, texts)
+    return again._replace(public=step.asked.public, fallback=number, instead_of=failed)
 
 
 def outcome(key: str, data: ModelAnswered | ModelFailed, texts: Texts) -> Answer | Failure:

@@ -27,14 +27,21 @@ from events.values import ContextRule, Parameters, Text
 
 
 def frame(
-    participant: Participant, parameters: Parameters, system: str, instruction: Text | None
+    participant: Participant,
+    model: tuple[str, str],
+    parameters: Parameters,
+    system: str,
+    instruction: Text | None,
 ) -> bytes:
-    """All of a request but the conversation, as canonical JSON; texts by their SHA-256."""
+    """All of a request but the conversation, as canonical JSON; texts by their SHA-256.
+
+    `model` is the provider and the name of the model that is asked.
+    """
     return canonical_json(
         {
             "participant": participant.id,
-            "provider": participant.provider,
-            "name": participant.model_name,
+            "provider": model[0],
+            "name": model[1],
             "chat_template": participant.chat_template,
             "parameters": parameters.model_dump(mode="json"),
             "system": text_digest(system) if system else None,
@@ -51,7 +58,8 @@ def request_digest(session: Session, turn: Turn, asked: ModelAsked) -> str:
     rule = asked.context
     shown = context.shown(session, participant.id, rule, turn.id)
     system = context.system_prompt(turn.config, participant, rule.mode)
-    around = frame(participant, asked.parameters, system, asked.instruction)
+    model = (asked.provider, asked.model)
+    around = frame(participant, model, asked.parameters, system, asked.instruction)
     return sha256(_lines(shown) + around).hexdigest()
 
 

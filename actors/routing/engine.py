@@ -44,6 +44,7 @@ class TurnEngine:
         self._allowance = Allowance(max_steps)
         self._counts: dict[str, int] = {}
         self._open: dict[str, Pending[Any]] = {}
+        self._owners: dict[str, Branch] = {}
         self._ready: deque[Branch] = deque()
         self._due: deque[tuple[Callback, Pending[Any]]] = deque()
         self._settling = False
@@ -75,6 +76,26 @@ class TurnEngine:
         self._settle(pending, outcome)
         return self._run()
 
+    def instead(self, failed: str, make: Callable[[str], Step]) -> list[Emission] | None:
+        """Put another step in the place of the open step `failed`, for whoever waits for that one.
+
+        None where the turn may emit no more steps, or has no such step open: nothing has changed.
+        """
+        pending = None if self.ended else self._open.get(failed)
+        if pending is None:
+            return None
+        try:
+            self._allowance.step()
+        except StepLimit:
+            return None
+        del self._open[failed]
+        key = self._key(failed.rpartition(":")[0])
+        pending.key = key
+        self._open[key] = pending
+        self._owners[key] = self._owners.pop(failed)
+        self._owners[key].steps.append(key)
+        return [Emitted(make(key))]
+
     def close(self) -> list[Cancelled]:
         """Stop the router: it may emit nothing more; returns the cancellations of open steps."""
         if not self.ended:
@@ -94,16 +115,19 @@ class TurnEngine:
         if branch is None:
             return Pending()
         self._spend(self._allowance.step)
-        pair = f"{kind}:{target}"
-        n = self._counts.get(pair, 0) + 1
-        key = f"{pair}:{n}"
+        key = self._key(f"{kind}:{target}")
         step = make(key)
-        self._counts[pair] = n
         pending: Pending[Any] = Pending(key)
         self._open[key] = pending
+        self._owners[key] = branch
         branch.steps.append(key)
         self._out.append(Emitted(step))
         return pending
+
+    def _key(self, pair: str) -> str:
+        """The key of the next step of that kind and target."""
+        n = self._counts[pair] = self._counts.get(pair, 0) + 1
+        return f"{pair}:{n}"
 
     def emitted(self, key: str) -> bool:
         """Whether a step of that key was emitted."""

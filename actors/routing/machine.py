@@ -8,13 +8,14 @@ made and not yet committed. Where a commit fails, the machine is thrown away and
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from actors.routing import asking, context
+from actors.routing import asking, context, spending
 from actors.routing.admission import admit
 from actors.routing.asking import Asking, Texts
 from actors.routing.batch import Batch, Given, compare
@@ -50,6 +51,7 @@ from events.types import (
     ModelAnswered,
     ModelAsked,
     ModelCancelled,
+    ModelDiscarded,
     ModelFailed,
     Retry,
     SessionClosed,
@@ -63,8 +65,13 @@ from events.types import (
 )
 from events.values import Blob, Semantics
 
-ENGINE = 1
-"""Version of the engine and of this machine."""
+ENGINE = 2
+"""Version of the engine and of this machine: what new turns begin with.
+
+1: no fallbacks. 2: a step that failed is asked again of the participant's next fallback.
+"""
+ENGINES = (1, 2)
+"""The versions that are still run, so that what they decided replays."""
 PARSERS = 1
 """Version of `actors.routing.parsing`."""
 
@@ -86,6 +93,7 @@ class SessionMachine:
         self._asking = Asking(self.session, self.texts)
         self._scripts = scripts
         self._engine: TurnEngine | None = None
+        self._facts = Facts()
         self._held: dict[str, Any] = {}
         self._drawing: set[str] = set()
 
@@ -99,6 +107,7 @@ class SessionMachine:
         """
         admit(self.session, given, self._drawing)
         batch = Batch(self.session, given, at)
+        self._warn(batch, given)
         match given.data:
             case ModelAnswered() | ModelFailed() as data if given.step:
                 self._feed(batch, given.step, asking.outcome(given.step, data, self.texts))
@@ -187,13 +196,14 @@ class SessionMachine:
             raise ConfigError(f"turn {turn.id} runs a script, and this process may run none")
         self._held, self._drawing = {}, set()
         self._engine = engine = TurnEngine(turn.config.max_steps)
+        self._facts = Facts.of(orjson.loads(self.texts.load(turn.started.facts)))
         view = Turn(
             engine,
             id=turn.id,
             message=self.texts.read(turn.message.content) if turn.message else "",
             # A script could change what hangs on the configuration, such as `extra`.
             config=turn.config.model_copy(deep=True) if semantics.script else turn.config,
-            facts=Facts.of(orjson.loads(self.texts.load(turn.started.facts))),
+            facts=self._facts,
             last_speaker=self.session.last_speaker,
         )
         try:
@@ -230,7 +240,18 @@ class SessionMachine:
         if self.session.status == "paused":
             self._held[key] = outcome
         elif self._engine is not None:
-            self._emit(batch, self._engine.feed(key, outcome))
+            instead = self._instead(key) if isinstance(outcome, Failure) else None
+            self._emit(batch, self._engine.feed(key, outcome) if instead is None else instead)
+
+    def _instead(self, failed: str) -> list[Emission] | None:
+        """What asks the participant's next fallback; None where the failure is to be told."""
+        turn = self._open()
+        assert turn.started
+        assert self._engine
+        if turn.started.semantics.engine < 2:
+            return None
+        step = asking.stand_in(turn, failed, self.texts)
+        return None if step is None else self._engine.instead(failed, step.with_key)
 
     def _deadline(self, batch: Batch) -> None:
         turn = self._open()
@@ -253,10 +274,12 @@ class SessionMachine:
         turn = self.session.open
         if turn is None:
             return  # the turn ended while held outcomes were fed
-        for emission in emissions:
+        due = deque(emissions)
+        while due:
+            emission = due.popleft()
             match emission:
                 case Emitted(AskStep() as step):
-                    batch.add(self._asking.asked(turn, step), turn.id, step.key)
+                    due.extend(self._ask(batch, turn, step))
                 case Emitted(TimerStep(key, seconds)):
                     batch.add(TimerSet(seconds=seconds), turn.id, key)
                 case Emitted(DrawStep(key)):
@@ -267,6 +290,34 @@ class SessionMachine:
                     batch.add(decision, turn.id)
                 case Ended(value, fault):
                     self._end(batch, verdict(turn, value, fault, self.texts))
+
+    def _ask(self, batch: Batch, turn: TurnState, step: AskStep) -> list[Emission]:
+        """Ask, or tell the router that a budget does not allow it; returns what comes of that."""
+        asked = self._asking.asked(turn, step)
+        known = self._facts.of_model(step.participant, step.fallback)
+        needed = spending.most(self.session, turn, asked, known)
+        if needed is not None:
+            over = spending.overrun(self.session.ledger, turn.config, step.participant, needed)
+            if over is not None:
+                batch.add(over, turn.id, step.key)
+                assert self._engine
+                why = spending.explained(over)
+                failure = Failure(step.participant, step.key, "BudgetExceeded", why)
+                return self._engine.feed(step.key, failure)
+            asked = asked.model_copy(update={"reserved": needed})
+        batch.add(asked, turn.id, step.key)
+        return []
+
+    def _warn(self, batch: Batch, given: Given) -> None:
+        """Record the shares of budgets that an outcome's cost has reached."""
+        if not isinstance(given.data, ModelAnswered | ModelFailed | ModelDiscarded):
+            return
+        turn = self.session.turns[given.turn or ""]
+        step = turn.steps[given.step or ""]
+        if given.data.cost is not None and step.asked is not None:
+            name = step.asked.participant
+            for warned in spending.warnings(self.session.ledger, turn.config, name):
+                batch.add(warned, turn.id)
 
     def _cancel(self, batch: Batch, turn: TurnState, emissions: Iterable[Cancelled]) -> None:
         """Record the calls that are not wanted any more.
@@ -289,12 +340,12 @@ class SessionMachine:
 
 def _readable(semantics: Semantics) -> None:
     """Raise `UnknownEvent` for a turn that code of another release decided."""
-    ours = {"engine": ENGINE, "context": context.VERSION, "parsers": PARSERS}
-    for name, version in ours.items():
-        if (theirs := getattr(semantics, name)) != version:
+    ours = {"engine": ENGINES, "context": (context.VERSION,), "parsers": (PARSERS,)}
+    for name, versions in ours.items():
+        if (theirs := getattr(semantics, name)) not in versions:
             raise UnknownEvent(
-                f"the turn was decided by version {theirs} of the {name}, and this release has "
-                f"version {version}: use the release that recorded it, or a newer one"
+                f"the turn was decided by version {theirs} of the {name}, and this release goes up "
+                f"to {versions[-1]}: use the release that recorded it, or a newer one"
             )
 
 

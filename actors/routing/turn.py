@@ -22,6 +22,14 @@ class Facts:
     structured_output: frozenset[str] = frozenset()
     raw: Mapping[str, Any] = field(default_factory=dict)
 
+    def of_model(self, participant: str, fallback: int) -> Mapping[str, Any]:
+        """What is known of a participant's own model (0), or of one of its fallbacks."""
+        known: Mapping[str, Any] = self.raw.get(participant, {})
+        if fallback:
+            others = known.get("fallbacks", ())
+            known = others[fallback - 1] if fallback <= len(others) else {}
+        return known
+
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Facts:
         """The facts out of the recorded JSON: an object of what is known by participant."""

@@ -7,10 +7,11 @@ from typing import Any
 from actors.routing import valid
 from actors.routing.asking import Texts
 from actors.routing.faults import LONGEST, describe
+from actors.routing.spending import explained
 from actors.routing.steps import Answer, Failure, StepLimit
 from events.errors import RouterFault
 from events.session import Step, Turn, text_digest
-from events.types import ModelAnswered, ModelFailed, TurnCompleted, TurnFailed
+from events.types import BudgetOverrun, ModelAnswered, ModelFailed, TurnCompleted, TurnFailed
 
 
 def verdict(
@@ -57,14 +58,23 @@ def _given(turn: Turn, key: Any, text: Any) -> bool:
 
 def _why_nobody(turn: Turn) -> str:
     reasons = {
-        f"{step.asked.participant}: {_why_not(step)}"
+        f"{who}: {_why_not(step)}"
         for step in turn.steps.values()
-        if step.asked and not isinstance(step.outcome, ModelAnswered)
+        if (who := _whom(step)) and not isinstance(step.outcome, ModelAnswered)
     }
     return f"nobody answered: {'; '.join(sorted(reasons)) or 'nobody was asked'}"[:LONGEST]
 
 
+def _whom(step: Step) -> str | None:
+    """The participant that the step was for; None where it was for none."""
+    if isinstance(step.outcome, BudgetOverrun):
+        return step.outcome.participant
+    return step.asked.participant if step.asked else None
+
+
 def _why_not(step: Step) -> str:
+    if isinstance(step.outcome, BudgetOverrun):
+        return explained(step.outcome)
     if isinstance(step.outcome, ModelFailed):
         return step.outcome.message
     return "the call was cancelled"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from actors.scripts import collect, load
 from events.blobs import MemoryBlobs
 from events.session import DEADLINE
 from events.types import ModelAsked, ModelDiscarded, ModelReasked, TimerFired
-from events.values import SPILL, Blob, Value
+from events.values import SPILL, Blob, Cost, Value
 from tests.recorded import dumps
 from tests.session_logs import Outcome, SessionLog, answered, failed, session_config
 
@@ -236,6 +237,55 @@ def lottery() -> SessionLog:
     return log
 
 
+def fallbacks() -> SessionLog:
+    """A fallback that answers, one that fails too, a race that one wins, and a pause between."""
+    config = session_config(pattern="coordinator")
+    spare = [{"provider": "spare", "model_name": name} for name in ("one", "two")]
+    models = [one.model_dump(mode="json") | {"fallbacks": spare} for one in config.models[:2]]
+    models.append(config.models[2].model_dump(mode="json"))
+    log = SessionLog(session_config(pattern="coordinator", models=models))
+    log.post("Design it.")
+    log.outcome("ask:ada:1", failed())
+    log.outcome("ask:ada:2", answered('{"participants": ["bob", "cyd"], "reason": "both"}'))
+    log.pause()
+    log.outcome("ask:bob:1", failed("the first is down"))
+    log.resume()
+    log.outcome("ask:bob:2", failed("the second is down"))
+    log.outcome("ask:cyd:1", failed())
+    log.play()
+    log.post("Is anybody there?")
+    log.play(lambda key, asked: failed())
+    log.retry("t1", "bob")
+    log.play()
+    return log
+
+
+def budgets() -> SessionLog:
+    """A participant's budget, the session's, both warned of, and calls that neither allows."""
+    rates = {"input": "1000", "output": "1000"}
+    prices = {"table": "list-1", "rates": rates}
+    three = session_config().models
+    models = [one.model_dump(mode="json") | {"max_tokens": 200} for one in three]
+    models[2]["budget"] = {"limit": "0.60", "warn_at": ["0.4"]}
+    log = SessionLog(
+        session_config(models=models, budget={"limit": "3", "warn_at": ["0.2", "0.5"]}),
+        facts={one["id"]: {"prices": prices, "context_length": 8000} for one in models},
+    )
+    for text in ("one", "two", "three"):
+        log.post(text)
+        if text == "two":
+            log.outcome("ask:bob:1", ModelReasked(attempt=2, reason="nothing was heard"))
+            log.outcome("ask:bob:1", answered("at last", cost="0.30", attempt=2))
+            paid = Cost(amount=Decimal("0.25"), prices="list-1")
+            late = ModelDiscarded(attempt=1, reason="duplicate", cost=paid)
+            log.give(late, "t2", "ask:bob:1")
+        log.play(lambda key, asked: answered(f"{key} says so", cost="0.26"))
+    log.reconfigure(budget="10")
+    log.post("four")
+    log.play()
+    return log
+
+
 RECORDED: tuple[Callable[[], SessionLog], ...] = (
     broadcast,
     coordinator,
@@ -247,6 +297,8 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     retried,
     critic,
     lottery,
+    fallbacks,
+    budgets,
 )
 
 

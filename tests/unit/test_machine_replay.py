@@ -144,7 +144,7 @@ def test_a_torn_batch_diverges() -> None:
 
 def test_a_turn_of_another_release_is_not_run() -> None:
     for semantics in (
-        Semantics(engine=2),
+        Semantics(engine=3),
         Semantics(context=2),
         Semantics(parsers=2),
         Semantics(router=99),
