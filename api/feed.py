@@ -1,9 +1,11 @@
 """What happens in one session, for everyone who watches it: read once, serialised once.
 
-A feed follows the log of its session: a commit notice only wakes it, and so does a pause without
-one, because notices may be lost. Between the events it places the pieces of the answers that are
-being written. Followers each have a place in what was shown last; one that is too slow for that
-loses the pieces of the steps that are open, reads the events from the log, and goes on.
+A feed follows the log of its session. The notice of a commit carries its events where they are
+short. A notice that does not fit on what was shown only has the feed read the log, and so does a
+pause without one, because notices may be lost. Between the events it places the pieces of the
+answers that are being written. Followers each have a place in what was shown last; one that is too
+slow for that loses the pieces of the steps that are open, reads the events from the log, and goes
+on.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-import orjson
-
 from actors import subjects
 from actors.bus import Bus, Msg, Subscription
+from actors.notices import read_notice
 from api.delta_stream import stored_pieces
 from api.pieces import Gap, Pieces, StepKey
 from api.shown import Committed, Piece, Shown
@@ -58,6 +59,7 @@ class Feed:
         self._first = 0  # index of the first of `_shown` in all that was ever shown
         self._weight = 0
         self._hint = asyncio.Event()
+        self._noticed = False  # something, since the log was last thought of
         self._reading = asyncio.Lock()
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,8 +117,17 @@ class Feed:
     # --- events ----------------------------------------------------------------------------------
 
     def _notice(self, msg: Msg) -> None:
-        if orjson.loads(msg.data)["position"] > self.position:
+        notice = read_notice(msg.data)
+        if notice.position <= self.position:
+            return
+        follow = notice.events and notice.events[0].position == self.position + 1
+        if not follow or self._reading.locked():
             self._hint.set()
+            return
+        self._noticed = True
+        for event in notice.events:
+            self._show_event(Committed.noticed(event))
+        self._wake()
 
     async def _run(self) -> None:
         while True:
@@ -124,7 +135,9 @@ class Feed:
                 async with asyncio.timeout(PAUSE):
                     await self._hint.wait()
             except TimeoutError:
-                pass
+                if self._noticed:  # nothing was missed before it
+                    self._noticed = False
+                    continue
             self._hint.clear()
             try:
                 await self.catch_up()
@@ -141,14 +154,17 @@ class Feed:
             while True:
                 events = await self._store.read(self.session, self.position, PAGE)
                 for event in events:
-                    self._show(Committed(event))
-                    for piece in self.pieces.apply(event):
-                        self._show(Piece((event.turn or "", event.step or ""), piece))
-                    self.position = event.position
+                    self._show_event(Committed.of(event))
                 if events:
                     self._wake()
                 if len(events) < PAGE:
                     return
+
+    def _show_event(self, event: Committed) -> None:
+        self._show(event)
+        for piece in self.pieces.apply(event):
+            self._show(Piece((event.turn or "", event.step or ""), piece))
+        self.position = event.position
 
     async def history(self, after: int) -> Sequence[Committed]:
         """Some of the events beyond `after` that were shown, in order; at least one."""
@@ -156,7 +172,7 @@ class Feed:
         if known and known[0].position <= after + 1:
             return [item for item in known if item.position > after]
         limit = min(PAGE, self.position - after)
-        return [Committed(event) for event in await self._store.read(self.session, after, limit)]
+        return [Committed.of(event) for event in await self._store.read(self.session, after, limit)]
 
     # --- pieces ----------------------------------------------------------------------------------
 

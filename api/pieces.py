@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from api.shown import Committed
 from events.envelope import Event
 from events.types import (
     TURN_ENDS,
@@ -29,7 +30,8 @@ MOST_KEPT = 8 * 1024 * 1024  # characters of JSON, of all open steps of a sessio
 MOST_HELD = 1024 * 1024  # the same, of steps whose `model.asked` has not been seen
 ENDED_KEPT = 1000  # steps
 
-_OUTCOMES = (ModelAnswered, ModelFailed, ModelCancelled)
+_OUTCOMES = frozenset(kind.type for kind in (ModelAnswered, ModelFailed, ModelCancelled))
+_ENDS = frozenset(kind.type for kind in TURN_ENDS)
 
 
 @dataclass(slots=True)
@@ -57,27 +59,25 @@ class Pieces:
 
     # --- events ----------------------------------------------------------------------------------
 
-    def apply(self, event: Event) -> list[str]:
+    def apply(self, event: Event | Committed) -> list[str]:
         """Take note of an event; returns the pieces that may be shown now, after it."""
         key = (event.turn or "", event.step or "")
-        match event.data:
-            case ModelAsked():
-                self.open[key] = OpenStep(event.position)
-                held = self._unhold(key)
-                for piece in held:
-                    self._keep(key, piece)
-                return held
-            case _ if isinstance(event.data, _OUTCOMES):
-                self._end(key)
-            case TurnStarted():
-                # One turn is open at a time: what is held for another one will never be shown.
-                for other in [key for key in self._held if key[0] != event.turn]:
-                    self._unhold(other)
-            case _ if isinstance(event.data, TURN_ENDS):
-                for other in [key for key in (*self.open, *self._held) if key[0] == event.turn]:
-                    self._end(other)
-            case _:
-                pass
+        kind = event.type
+        if kind == ModelAsked.type:
+            self.open[key] = OpenStep(event.position)
+            held = self._unhold(key)
+            for piece in held:
+                self._keep(key, piece)
+            return held
+        if kind in _OUTCOMES:
+            self._end(key)
+        elif kind == TurnStarted.type:
+            # One turn is open at a time: what is held for another one will never be shown.
+            for other in [key for key in self._held if key[0] != event.turn]:
+                self._unhold(other)
+        elif kind in _ENDS:
+            for other in [key for key in (*self.open, *self._held) if key[0] == event.turn]:
+                self._end(other)
         return []
 
     def _end(self, key: StepKey) -> None:

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
-import orjson
-
-from events.cloudevents import to_cloudevent
+from actors.notices import Noticed
+from events.cloudevents import cloudevent_json
 from events.envelope import Event
-from events.types import ModelAnswered, TurnQueued, TurnStarted
 
 
-def event_json(event: Event, sequence: int | None = None) -> bytes:
-    """An event as CloudEvents JSON."""
-    return orjson.dumps(to_cloudevent(event, sequence))
-
-
+@dataclass(frozen=True)
 class Committed:
-    """An event, as every surface shows it."""
+    """An event, as every surface shows it: `json` is its CloudEvents JSON."""
 
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self.position = event.position
+    position: int
+    type: str
+    turn: str | None
+    step: str | None
+    json: str
 
-    @cached_property
-    def json(self) -> str:
-        """CloudEvents JSON."""
-        return event_json(self.event).decode()
+    @classmethod
+    def of(cls, event: Event) -> Committed:
+        """The event as the log has it."""
+        json = cloudevent_json(event).decode()
+        return cls(event.position, event.type, event.turn, event.step, json)
+
+    @classmethod
+    def noticed(cls, event: Noticed) -> Committed:
+        """The event as the notice of its commit carried it."""
+        return cls(event.position, event.type, event.turn, event.step, event.json.decode())
 
     @cached_property
     def frame(self) -> str:
         """What a WebSocket is sent: `{"type": "event", "position", "event": CloudEvents JSON}`."""
         return f'{{"type":"event","position":{self.position},"event":{self.json}}}'
 
-    @cached_property
+    @property
     def weight(self) -> int:
         """About how many characters it holds."""
-        data = self.event.data
-        texts: list[object] = []
-        if isinstance(data, ModelAnswered):
-            texts += [data.text, data.reasoning]
-        elif isinstance(data, TurnStarted | TurnQueued) and data.message is not None:
-            texts.append(data.message.content)
-        return 1000 + 2 * sum(len(text) for text in texts if isinstance(text, str))
+        return 2 * len(self.json)
 
 
 class Piece:

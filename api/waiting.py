@@ -16,6 +16,8 @@ from events.envelope import Event
 from events.types import TURN_ENDS
 from projections.answers import TurnView, turn_view
 
+_ENDS = frozenset(kind.type for kind in TURN_ENDS)
+
 
 async def post(
     doors: Doors, request: Request, command: PostTurn | RetryTurn, wait: float | None
@@ -27,6 +29,7 @@ async def post(
     if not wait:
         return _accepted(await doors.commands.send(command))
     async with doors.feeds.follow(command.session, None) as follower:
+        after = follower.sent
         config = (await doors.states.get(command.session)).config
         accepted = await doors.commands.send(command)
         assert accepted.turn
@@ -42,7 +45,8 @@ async def post(
                         command.session, accepted.turn
                     )
                 else:
-                    events = ending.result()
+                    many = ending.result() - after
+                    events = await doors.room.store.read(command.session, after, many)
                 return await asyncio.to_thread(
                     turn_view, events, accepted.turn, doors.room.load, config
                 )
@@ -73,15 +77,12 @@ async def view_of(doors: Doors, session: str, turn: str) -> TurnView:
     return await asyncio.to_thread(turn_view, events, turn, doors.room.load, config)
 
 
-async def _end_of(follower: Follower, turn: str) -> list[Event]:
-    """What happens in the session up to the end of the turn."""
-    events: list[Event] = []
+async def _end_of(follower: Follower, turn: str) -> int:
+    """The position of the end of the turn, once it is there."""
     while True:
         for item in await follower.next():
-            if isinstance(item, Committed):
-                events.append(item.event)
-                if isinstance(item.event.data, TURN_ENDS) and item.event.turn == turn:
-                    return events
+            if isinstance(item, Committed) and item.turn == turn and item.type in _ENDS:
+                return item.position
 
 
 async def _gone(request: Request) -> None:

@@ -69,7 +69,7 @@ def _calls() -> dict[str, Callable[[], object]]:
         f"seal the message and its {len(MODELS)} questions": lambda: [*map(codec.seal, started)],
         "seal one answer": partial(codec.seal, event),
         "decode one answer": partial(codec.decode, event.stream, event.position, event.type, form),
-        "one answer as the frame of a WebSocket": lambda: Committed(event).frame,
+        "one answer as the frame of a WebSocket": lambda: Committed.of(event).frame,
         "question: to JSON and back": lambda: Ask.model_validate_json(ask.model_dump_json()),
         "outcome: to JSON and back": lambda: Outcome.model_validate_json(outcome.model_dump_json()),
         f"read a provider's stream of {ANSWER_TOKENS} tokens": partial(_read, body),

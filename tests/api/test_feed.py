@@ -11,6 +11,7 @@ import pytest
 
 from actors import subjects
 from actors.bus import Bus
+from actors.notices import write_notice
 from api import feed as feed_module
 from api.delta_stream import stored_pieces
 from api.following import Feeds, Follower
@@ -43,9 +44,12 @@ class Session:
         self._written = len(self.driven.batches)
         position = self.driven.log[-1].position
         if notice:
-            said = orjson.dumps({"stream": self.name, "position": position})
-            await self._bus.publish(subjects.committed(self.name), said)
+            await self.say(orjson.dumps({"stream": self.name, "position": position}))
         return position
+
+    async def say(self, notice: bytes) -> None:
+        """Publish a notice."""
+        await self._bus.publish(subjects.committed(self.name), notice)
 
     async def piece(self, step: str, seq: int, text: str, *, turn: str = "t1") -> None:
         """Publish a piece as a model's actor does; returns when NATS keeps it."""
@@ -111,8 +115,39 @@ def names(shown: Sequence[Shown]) -> list[str]:
             tree = orjson.loads(item.frame)
             told.append(f"{tree['step']}@{tree['seq']}")
         else:
-            told.append(item.event.type)
+            told.append(item.type)
     return told
+
+
+async def test_events_in_a_notice_are_shown_as_they_are(session: Session) -> None:
+    async with session.feeds.follow(session.name, 1) as follower:
+        session.driven.post()
+        await session.commit()
+        await take(follower, 3)
+        session.driven.answer("ask:a:1", "Aah")
+        notice = write_notice(session.driven.batches[-1])
+        # Not in the log yet, so the event can come from nowhere else.
+        await session.say(notice)
+        assert await take(follower, 1) == ["model.answered"]
+        await session.say(notice)
+        session.driven.answer("ask:b:1", "Beh")
+        await session.commit()
+        assert await take(follower, 2) == ["model.answered", "turn.completed"]
+
+
+async def test_a_notice_behind_a_gap_has_the_log_read(session: Session) -> None:
+    async with session.feeds.follow(session.name, 1) as follower:
+        session.driven.post()
+        await session.commit(notice=False)
+        session.driven.answer("ask:a:1", "Aah")
+        await session.commit(notice=False)
+        await session.say(write_notice(session.driven.batches[-1]))
+        assert await take(follower, 4) == [
+            "turn.started",
+            "model.asked",
+            "model.asked",
+            "model.answered",
+        ]
 
 
 async def test_a_piece_waits_for_its_question(session: Session) -> None:

@@ -13,8 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from actors.bus import BUFFER, Bus, Msg, Unreachable, encode
+from actors.bus import Bus, Msg, Unreachable, encode
 from actors.messages import Ask, Receipt, WireMessage
+from actors.outbox import BUFFER
 from api.nats_server import BundledNats
 from events.errors import ConfigError, ControlRoomError
 from events.values import Parameters

@@ -10,7 +10,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.cloudevents import event_id, to_cloudevent
+from events.cloudevents import cloudevent_json, event_id, to_cloudevent
 from events.envelope import Event
 from events.types import TimerSet
 from tests.event_samples import answered, event, events
@@ -58,6 +58,7 @@ def test_any_event_is_a_valid_cloudevent(one: Event) -> None:
     attributes = to_cloudevent(one, 5)
     written = orjson.dumps(attributes)
     assert json.loads(written) == attributes
+    assert json.loads(cloudevent_json(one, 5)) == attributes
     assert all(re.fullmatch(r"[a-z0-9]{1,20}", name) for name in attributes)
     assert re.fullmatch(r"control-room/[\x21-\x7e]+", attributes["source"])
     assert attributes["time"].endswith("Z")
@@ -72,6 +73,8 @@ def test_sequences_sort_as_text(pair: list[int]) -> None:
 def test_what_json_has_no_number_for_is_a_string() -> None:
     raw = {"huge": 2**70, "odd": [math.inf, -math.inf]}
     data = answered().model_copy(update={"usage_raw": raw, "duration_ms": math.nan})
-    payload = to_cloudevent(event("s", 1, data))["data"]["payload"]
+    one = event("s", 1, data)
+    payload = to_cloudevent(one)["data"]["payload"]
+    assert orjson.loads(cloudevent_json(one))["data"]["payload"] == payload
     assert payload["usage_raw"] == {"huge": str(2**70), "odd": ["inf", "-inf"]}
     assert payload["duration_ms"] == "nan"
