@@ -32,6 +32,10 @@ PAGE = 1000
 GATHER = 0.02
 """Seconds between a notice and reading what it tells of: what a turn commits comes in bursts."""
 
+APART = 0.1
+"""Seconds from one look at the log to the next at least, where notices keep coming: a transaction
+of a hundred events costs little more than one of ten."""
+
 POLL = 3.0
 """Seconds between two looks at the log when no notice comes: NATS may drop one."""
 
@@ -91,8 +95,10 @@ class ProjectionRunner:
             )
             self._bus.on_reconnect(woken.set)
         trouble = ""
+        clock = asyncio.get_running_loop().time
         try:
             while True:
+                looked = clock()
                 woken.clear()
                 try:
                     await self.catch_up()
@@ -105,7 +111,7 @@ class ProjectionRunner:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll):
                         await woken.wait()
-                        await asyncio.sleep(GATHER)
+                        await asyncio.sleep(max(GATHER, looked + APART - clock()))
         finally:
             if subscription is not None:
                 await subscription.unsubscribe()
