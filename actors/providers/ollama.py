@@ -19,14 +19,13 @@ from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
 from actors.providers.ollama_chat import (
     OllamaAnswer,
-    Sent,
     beside_of,
     chat_of,
-    fewest_tokens,
     options_of,
     raw_of,
 )
 from actors.providers.port import Capabilities, ChatRequest
+from actors.providers.truncation import Sent
 from events.errors import ModelNotFound, ProviderError
 
 _NUM_CTX: Final = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
@@ -153,13 +152,8 @@ class OllamaProvider(HttpProvider):
     def _assembly(self, request: ChatRequest) -> Assembly:
         options = options_of(request.parameters, self._num_ctx(request.model))
         num_ctx = options.get("num_ctx")
-        return OllamaAnswer(
-            self.id,
-            Sent(
-                sum(fewest_tokens(message.content) for message in request.messages),
-                num_ctx if isinstance(num_ctx, int) else None,
-            ),
-        )
+        sent = Sent.of(request, num_ctx if isinstance(num_ctx, int) else None)
+        return OllamaAnswer(self.id, sent)
 
 
 def _shown(told: Any) -> Shown:

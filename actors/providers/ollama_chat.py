@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -12,6 +10,7 @@ from actors.providers.assembly import Assembly, Notes, Piece, text_of
 from actors.providers.chat_completions import tool_of
 from actors.providers.chat_template import arguments_of, render
 from actors.providers.port import ChatMessage, ChatRequest, Finished
+from actors.providers.truncation import Sent
 from events.values import Parameters, ToolCall, Usage
 
 # What `extra` may set beside the options; every other name in it is an option of the model.
@@ -19,11 +18,8 @@ BESIDE_OPTIONS: Final = frozenset(
     "messages prompt tools format think keep_alive truncate shift logprobs top_logprobs suffix"
     " images".split()
 )
-CHARACTERS: Final = 8  # that a token has at most on average, where no character is repeated
-CLEARLY: Final = 0.9  # of the fewest tokens that were sent; with fewer than that, some are missing
 
-_WORD = re.compile(r"\w+")
-_REPEATED = re.compile(r"(.)\1+", re.DOTALL)
+_COUNTED = ("_count", "_duration")
 
 
 def options_of(parameters: Parameters, num_ctx: int | None) -> dict[str, Any]:
@@ -84,36 +80,6 @@ def _message(message: ChatMessage, names: dict[str, str]) -> dict[str, Any]:
     return said
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What is known of the request when its usage comes back; both are in tokens."""
-
-    at_least: int
-    num_ctx: int | None
-
-    def missing(self, usage: Usage) -> str | None:
-        """What the server must have left out without a word; None where it seems to be nothing."""
-        read, most = usage.input, self.num_ctx
-        if read < CLEARLY * self.at_least:
-            said = f"the server read {read} tokens of at least {self.at_least} that were sent"
-        elif most is not None and read >= most:
-            said = f"the server read {read} tokens, all that num_ctx allows"
-        elif most is not None and read + usage.output > most:
-            said = "the beginning was dropped while the answer was written"
-        else:
-            return None
-        return f"truncated: {said} (num_ctx {most or 'unknown'}): raise it, or shorten what is sent"
-
-
-def fewest_tokens(text: str) -> int:
-    """As many tokens as `text` has at least, with any usual tokenizer.
-
-    A token holds no two words, and seldom more than a few characters unless they repeat.
-    """
-    words = sum(1 for _ in _WORD.finditer(text))
-    return max(words, len(_REPEATED.sub(r"\1", text)) // CHARACTERS)
-
-
 class OllamaAnswer(Assembly):
     """An answer of `/api/chat`, or of `/api/generate`. Its last line says that it is done."""
 
@@ -153,19 +119,15 @@ class OllamaAnswer(Assembly):
 
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
         raw = {key: value for key, value in self._last.items() if key.endswith(_COUNTED)}
-        usage = normalised(raw)
-        missing = usage and self._sent.missing(usage)
-        return Finished(
+        finished = Finished(
             "tool_calls" if self._calls and finish_reason == "stop" else finish_reason,
-            usage=usage,
+            usage=normalised(raw),
             usage_raw=raw or None,
             served_model=self._last.get("model"),
             tool_calls=tuple(self._calls),
-            notes=(*notes, missing) if missing else notes,
+            notes=notes,
         )
-
-
-_COUNTED = ("_count", "_duration")
+        return self._sent.checked(finished)
 
 
 def normalised(raw: dict[str, Any]) -> Usage | None:

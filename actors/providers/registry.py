@@ -21,6 +21,7 @@ GROUP = "control_room.providers"
 BUILT_IN = {
     "anthropic": "actors.providers.anthropic:AnthropicProvider",
     "azure_openai": "actors.providers.azure_openai:AzureProvider",
+    "lmstudio": "actors.providers.lmstudio:LMStudioProvider",
     "nvidia": "actors.providers.nvidia:NvidiaProvider",
     "ollama": "actors.providers.ollama:OllamaProvider",
     "openai": "actors.providers.openai:OpenAIProvider",

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from actors.providers.config import parse
-from actors.providers.ollama_chat import fewest_tokens, normalised
+from actors.providers.ollama_chat import normalised
 from actors.providers.port import ChatMessage, ChatRequest, Provider, Tool
+from actors.providers.truncation import fewest_tokens
 from events.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
 from events.values import Parameters, ToolCall, Usage
 from tests.contract.every_provider import ASKED, answer, serving
@@ -145,7 +146,7 @@ def said(words: int, written: int = 5) -> ChatRequest:
         (1000, 1000, 5, None),
         (1000, 700, 5, "read 700 tokens of at least 1000"),
         (10_000, 8192, 5, "read 8192 tokens of at least 10000"),
-        (8000, 8192, 5, "all that num_ctx allows"),
+        (8000, 8192, 5, "all that the context holds"),
         (6000, 8000, 100, None),
         (6000, 8000, 500, "while the answer was written"),
         (1000, None, 5, None),
@@ -166,7 +167,7 @@ async def test_what_extra_asks_for_is_what_was_allowed() -> None:
     asked = replace(ASKED, parameters=Parameters(extra={"num_ctx": 1024}))
     async with ollama(end) as (_, provider):
         [note] = (await listen(provider, asked)).end.notes
-        assert "(num_ctx 1024)" in note
+        assert "(context 1024)" in note
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from tests.servers.dialects.anthropic import AnthropicDialect
 from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
+from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.nvidia import NvidiaDialect
 from tests.servers.dialects.ollama import OllamaDialect
 
@@ -14,6 +15,7 @@ DIALECTS: tuple[Dialect, ...] = (
     ChatDialect(),
     AzureDialect(),
     AzureV1Dialect(),
+    LMStudioDialect(),
     NvidiaDialect(),
     OllamaDialect(),
 )
