@@ -14,6 +14,7 @@ from actors.bus import Bus
 from actors.calls import Calls
 from actors.deciding import Decide, Decision
 from actors.messages import Ask, WireMessage
+from actors.notices import write_notice
 from actors.routing.batch import Given
 from actors.routing.machine import SessionMachine
 from events.envelope import Event, now
@@ -74,8 +75,7 @@ class Dispatch:
 
     async def after(self, machine: SessionMachine, events: Sequence[Event]) -> None:
         """Announce the commit of `events` and send what it holds."""
-        notice = orjson.dumps({"stream": self._stream, "position": events[-1].position})
-        await self._bus.publish(subjects.committed(self._stream), notice)
+        await self._bus.publish(subjects.committed(self._stream), write_notice(events))
         for event in events:
             key = (self._stream, event.turn or "", event.step or "")
             match event.data:
