@@ -1,6 +1,10 @@
-"""Two models answer one question; then the session proves that its log is the whole truth."""
+"""Two models answer one question; then the session proves that its log is the whole truth.
+
+Usage: [CONTROL_ROOM_TOKEN=...] first_session.py [URL]
+"""
 
 import asyncio
+import os
 import sys
 
 from api.client import RoomClient
@@ -16,7 +20,7 @@ SESSION = {
 
 async def main(url: str) -> None:
     """Hold one turn in a session of its own."""
-    async with RoomClient(url) as room:
+    async with RoomClient(url, token=os.environ.get("CONTROL_ROOM_TOKEN")) as room:
         session = (await room.create_session(SESSION))["session_id"]
         turn = await room.post_turn(session, "Should we store events or rows?", wait=60)
         for answer in turn["answers"]:

@@ -9,17 +9,20 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tests.rooms import LocalRoom
+from pydantic import SecretStr
+
+from tests.rooms import LocalRoom, local_room
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-async def output(*command: str) -> str:
+async def output(*command: str, token: str = "") -> str:
     """What a command prints; it has to succeed."""
+    given = {"CONTROL_ROOM_TOKEN": token} if token else {}
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **given},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -44,6 +47,15 @@ async def test_the_curl_example(shared: LocalRoom) -> None:
     assert turn["answer"] in [answer["text"] for answer in turn["answers"]]
     assert {answer["participant"] for answer in turn["answers"]} == {"ada", "ben", "cyd"}
     assert replay["identical"] is True
+
+
+async def test_they_work_with_a_room_that_wants_a_token(tmp_path: Path) -> None:
+    token = "only-those-who-know"
+    async with local_room(tmp_path, token=SecretStr(token)) as room:
+        said = await output(sys.executable, "examples/first_session.py", room.url, token=token)
+        assert "identical: True" in said
+        shown = await output("sh", "examples/first_session.sh", room.url, token=token)
+        assert '"identical":true' in shown.replace(" ", "")
 
 
 def test_the_readme_shows_what_the_examples_do() -> None:
