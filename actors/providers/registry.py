@@ -22,6 +22,7 @@ BUILT_IN = {
     "anthropic": "actors.providers.anthropic:AnthropicProvider",
     "azure_openai": "actors.providers.azure_openai:AzureProvider",
     "lmstudio": "actors.providers.lmstudio:LMStudioProvider",
+    "huggingface": "actors.providers.huggingface:HuggingFaceProvider",
     "nvidia": "actors.providers.nvidia:NvidiaProvider",
     "ollama": "actors.providers.ollama:OllamaProvider",
     "openai": "actors.providers.openai:OpenAIProvider",

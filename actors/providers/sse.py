@@ -25,7 +25,7 @@ class Decoder:
     `done` becomes true with the event `[DONE]`, by which OpenAI-compatible servers end a stream;
     what comes after it is passed over. `fault` is what is wrong with the stream, once something is;
     the items before it have been given out then, and no more will come. Of an event only `data`
-    counts, and `error`, which llama.cpp writes in its place.
+    counts, and `error`, which llama.cpp writes in its place. A whole body may be a list of objects.
     """
 
     def __init__(self, format: Format = "sse") -> None:
@@ -128,6 +128,9 @@ class Decoder:
             item = _loads_with_lone_surrogates(payload)
         if isinstance(item, dict):
             items.append(item)
+            return True
+        if self._whole and isinstance(item, list) and all(isinstance(one, dict) for one in item):
+            items += item
             return True
         self.fault = BadResponse("the stream holds no JSON objects: is this a model server?")
         return False

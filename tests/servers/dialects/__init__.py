@@ -7,6 +7,7 @@ from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
 from tests.servers.dialects.lmstudio import LMStudioDialect
+from tests.servers.dialects.huggingface import ClassicDialect, HuggingFaceDialect
 from tests.servers.dialects.nvidia import NvidiaDialect
 from tests.servers.dialects.ollama import OllamaDialect
 
@@ -17,5 +18,7 @@ DIALECTS: tuple[Dialect, ...] = (
     AzureV1Dialect(),
     LMStudioDialect(),
     NvidiaDialect(),
+    HuggingFaceDialect(),
+    ClassicDialect(),
     OllamaDialect(),
 )
