@@ -26,7 +26,7 @@ def body_of(
         "stop": parameters.stop or None,
     }
     body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    body["messages"] = [_message(message) for message in request.messages]
+    body["messages"] = [message_of(message) for message in request.messages]
     if structured and parameters.schema_ is not None:
         body["response_format"] = {
             "type": "json_schema",
@@ -56,7 +56,8 @@ def tool_of(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _message(message: ChatMessage) -> dict[str, Any]:
+def message_of(message: ChatMessage) -> dict[str, Any]:
+    """A message in the form of the API."""
     said: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.images:
         said["content"] = [
