@@ -63,6 +63,9 @@ class Assembly(ABC):
             self.fault = BadResponse(f"the answer has more than {LONGEST_ANSWER} characters")
         return deltas
 
+    def mark_end(self) -> None:  # noqa: B027 - most APIs say more than that
+        """Take note that the stream has ended with a mark of its own, `[DONE]`."""
+
     def finished(self, notes: Notes) -> Finished:
         """The end of the answer.
 

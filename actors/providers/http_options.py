@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr
 from actors.providers.options import Options
 
 
-def _address(url: str) -> str:
+def checked_address(url: str) -> str:
+    """The address without a slash at its end; `ValueError` where it is none."""
     if "${" in url:
         return url
     parts = urlsplit(url)
@@ -21,7 +22,7 @@ def _address(url: str) -> str:
     return url.rstrip("/")
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(checked_address)]
 """An HTTP address without credentials, and without a slash at its end."""
 
 

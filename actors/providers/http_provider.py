@@ -90,6 +90,10 @@ class HttpProvider(ABC):
     def _assembly(self, request: ChatRequest) -> Assembly:
         """What puts the answer together."""
 
+    def _format(self, content_type: str) -> Format | None:
+        """How an answer of that content type is read; None where it is no answer."""
+        return FORMATS.get(content_type)
+
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """Keys of the body that a server may refuse, to be left out or named otherwise then."""
         return ()
@@ -110,7 +114,7 @@ class HttpProvider(ABC):
         async with self._http.guarded(), contextlib.AsyncExitStack() as stack:
             await self._until(by, self._learn(request.model))
             response, notes = await self._accepted(request, by, stack)
-            decoder = Decoder(FORMATS[response.content_type])
+            decoder = Decoder(self._format(response.content_type) or "json")
             answer = self._assembly(request)
             watch = stack.enter_context(
                 contextlib.closing(Watch(response.content, lambda: self._too_late(option)))
@@ -128,6 +132,8 @@ class HttpProvider(ABC):
                     by = clock() + self._settings.stall_timeout
                 if not chunk:
                     break
+            if decoder.done:
+                answer.mark_end()
             finished = answer.finished(notes)
             await self._read_last(response.content)
             yield finished
@@ -144,7 +150,7 @@ class HttpProvider(ABC):
             response = await stack.enter_async_context(
                 await self._until(by, self._post(path, body))
             )
-            if response.status == 200 and response.content_type in FORMATS:
+            if response.status == 200 and self._format(response.content_type):
                 if refused != known:
                     self._refused[request.model] = frozenset(refused)
                 return response, notes

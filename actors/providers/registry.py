@@ -19,6 +19,7 @@ from events.errors import ConfigError
 GROUP = "control_room.providers"
 
 BUILT_IN = {
+    "generic_http": "actors.providers.generic_http:GenericHttpProvider",
     "anthropic": "actors.providers.anthropic:AnthropicProvider",
     "azure_openai": "actors.providers.azure_openai:AzureProvider",
     "lmstudio": "actors.providers.lmstudio:LMStudioProvider",

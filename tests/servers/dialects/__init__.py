@@ -6,6 +6,7 @@ from tests.servers.dialects.anthropic import AnthropicDialect
 from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
+from tests.servers.dialects.generic import GenericDialect
 from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.huggingface import ClassicDialect, HuggingFaceDialect
 from tests.servers.dialects.nvidia import NvidiaDialect
@@ -13,6 +14,8 @@ from tests.servers.dialects.ollama import OllamaDialect
 
 DIALECTS: tuple[Dialect, ...] = (
     AnthropicDialect(),
+    GenericDialect("sse"),
+    GenericDialect("ndjson"),
     ChatDialect(),
     AzureDialect(),
     AzureV1Dialect(),
