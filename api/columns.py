@@ -87,15 +87,10 @@ class TurnColumns:
 
 
 class TurnResult:
-    """The turn after its end, with everyone who was asked in it.
+    """The turn after its end, with everyone who was asked in it and all that was said, in full."""
 
-    Everything that was said is there in full, or, with `tallest`, the last lines of it in panels of
-    at most so many lines.
-    """
-
-    def __init__(self, progress: TurnProgress, tallest: int | None = None) -> None:
+    def __init__(self, progress: TurnProgress) -> None:
         self.progress = progress
-        self._tallest = tallest
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         progress, width = self.progress, options.max_width
@@ -124,10 +119,7 @@ class TurnResult:
     def _panel(self, seat: Seat, width: int) -> Panel:
         calls = self.progress.calls_of(seat.id)
         said, private = _said(calls)
-        if self._tallest is None:
-            lines = list(wrapped(safe(said).strip(), width - _FRAME_WIDTH)) if said.strip() else []
-        else:
-            lines = tail(said, width - _FRAME_WIDTH, self._tallest - _FRAME_HEIGHT)
+        lines = list(wrapped(safe(said).strip(), width - _FRAME_WIDTH)) if said.strip() else []
         body = Text("\n".join(lines), style="dim" if private else "", no_wrap=True)
         height = _FRAME_HEIGHT + len(lines)
         return _framed(self.progress, seat, body, 0.0, (width, height))

@@ -164,7 +164,6 @@ async def _shown(
         posted["turn"],
         console,
         after=posted["position"] - 1,
-        whole=False,
     )
 
 

@@ -15,7 +15,7 @@ from rich.segment import ControlType, Segment
 
 from api.client import Delta, Event, RoomClient
 from api.client_stream import Notice
-from api.columns import TALLEST, TurnColumns, TurnResult, fits
+from api.columns import TurnColumns, TurnResult, fits
 from api.labelled_lines import LabelledLines
 from api.progress import TurnProgress
 
@@ -36,15 +36,14 @@ async def watch(
     console: Console | None,
     *,
     after: int,
-    whole: bool = True,
     notice: Notice | None = None,
 ) -> TurnProgress:
     """Show `turn` until it has ended, and return it; without a console it is only followed.
 
     `notice` is told why the connection is lost, and None when it is back; a console shows it too.
-    `after` is a position before the turn's first event. In the end all texts are shown in full, or
-    with `whole` false as much of them as the columns hold. Nothing that a model says reaches the
-    terminal but as text. Raises `RoomError` where the stream does.
+    `after` is a position before the turn's first event. In the end all texts are shown in full.
+    Nothing that a model says reaches the terminal but as text. Raises `RoomError` where the stream
+    does.
     """
     progress = TurnProgress(config, turn)
     changed = asyncio.Event()
@@ -61,7 +60,7 @@ async def watch(
         if console is None:
             await reader
         elif console.is_terminal and not console.is_dumb_terminal and fits(console.width):
-            await _live(progress, changed, reader, console, whole=whole)
+            await _live(progress, changed, reader, console)
         else:
             await _lines(progress, changed, reader, console)
     finally:
@@ -120,8 +119,6 @@ async def _live(
     changed: asyncio.Event,
     reader: asyncio.Task[None],
     console: Console,
-    *,
-    whole: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     columns = TurnColumns(progress, loop.time())
@@ -134,7 +131,7 @@ async def _live(
 
     with live:
         await _draw_on(changed, reader, draw)
-    console.print(TurnResult(progress, None if whole else TALLEST))
+    console.print(TurnResult(progress))
 
 
 async def _lines(

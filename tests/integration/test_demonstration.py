@@ -15,6 +15,7 @@ from actors.providers.config import ProviderSpec
 from api import demonstration
 from api.client import RoomClient
 from api.demonstration import SCENES, demonstrate
+from api.terminal_text import safe
 from projections.replay import replay
 from tests.rooms import LocalRoom, local_room
 from tests.servers.llama import LlamaServer
@@ -43,6 +44,12 @@ def a_console(width: int, *, terminal: bool) -> Console:
     return Console(
         record=True, width=width, height=40, force_terminal=terminal, file=file, highlight=False
     )
+
+
+def written(console: Console) -> str:
+    """Everything that the console has written, control sequences included."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 def test_every_router_has_its_scene() -> None:
@@ -98,6 +105,12 @@ async def test_all_four_routers_the_costs_and_the_proof(
         assert re.search(rf"{proof['events']} +identical", text)
     assert "All of it replays bit for bit." in text
     if terminal:
+        # What stays on the screen behind the live columns has every answer in full.
+        stays = "".join(part.partition(HIDE)[0] for part in written(console).split(SHOW)[1:])
+        words = {*re.sub(r"[│┃]", " ", safe(stays)).split()}
+        for turn in turns:
+            for answer in turn["answers"]:
+                assert {*answer["text"].split()} <= words
         assert "╭" in text
         assert "★" in text
     else:
