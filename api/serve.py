@@ -23,6 +23,7 @@ from rich.text import Text
 
 from actors.providers.config import configured
 from actors.providers.discovery import discover
+from api.checkpoint import checkpoint
 from api.children import Child, how_ended
 from api.known import write_found
 from api.lock import only_room
@@ -33,6 +34,7 @@ from api.reaper import MARK, PART, end_marked, watchdog
 from api.running import note
 from api.settings import Settings, default_home
 from events.errors import ConfigError, ControlRoomError
+from events.open import sqlite_path
 
 _log = logging.getLogger(__name__)
 
@@ -132,6 +134,8 @@ async def _processes(settings: Settings, url: str) -> AsyncIterator[None]:
                     await by_name[name].stop(within)
     finally:
         await asyncio.to_thread(end_marked, mark)
+        if settings.store_url.startswith("sqlite:"):
+            await asyncio.to_thread(checkpoint, sqlite_path(settings.store_url))
         await asyncio.to_thread(shutil.rmtree, settings.scratch_dir, ignore_errors=True)
         dog.kill()
         dog.wait()
@@ -257,4 +261,5 @@ def _next_steps(settings: Settings, url: str, console: Console) -> None:
         f"{commands}"
         "Ctrl-C stops the room.",
         highlight=False,
+        soft_wrap=True,
     )

@@ -112,6 +112,8 @@ async def test_ctrl_c_leaves_no_process_and_the_next_start_has_the_sessions(
         "The room has stopped. What was said in it is kept.",
     ]
     assert room.left() == []
+    left = room.home / "room.db-wal"
+    assert not left.exists() or left.stat().st_size == 0  # `room.db` has every event
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", room.port))
