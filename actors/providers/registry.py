@@ -26,6 +26,7 @@ BUILT_IN = {
     "huggingface": "actors.providers.huggingface:HuggingFaceProvider",
     "nvidia": "actors.providers.nvidia:NvidiaProvider",
     "ollama": "actors.providers.ollama:OllamaProvider",
+    "oobabooga": "actors.providers.oobabooga:OobaboogaProvider",
     "openai": "actors.providers.openai:OpenAIProvider",
     "rehearsal": "actors.providers.rehearsal:RehearsalProvider",
 }

@@ -7,10 +7,11 @@ from tests.servers.dialects.azure_openai import AzureDialect, AzureV1Dialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
 from tests.servers.dialects.generic import GenericDialect
-from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.huggingface import ClassicDialect, HuggingFaceDialect
+from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.nvidia import NvidiaDialect
 from tests.servers.dialects.ollama import OllamaDialect
+from tests.servers.dialects.oobabooga import OobaboogaDialect
 
 DIALECTS: tuple[Dialect, ...] = (
     AnthropicDialect(),
@@ -24,4 +25,5 @@ DIALECTS: tuple[Dialect, ...] = (
     HuggingFaceDialect(),
     ClassicDialect(),
     OllamaDialect(),
+    OobaboogaDialect(),
 )
