@@ -13,6 +13,7 @@ from api.commands import PATIENCE
 from api.doors import Doors
 from api.guard import Guard
 from api.openapi import DESCRIPTION, describe
+from api.posting import ShortPost
 from api.problems import add_handlers
 from api.room import Room
 from api.routes import blobs, costs, events, health, models, pages, sessions, stream, turns, views
@@ -29,7 +30,8 @@ def create_app(room: Room, *, patience: float = PATIENCE) -> FastAPI:
     it.
     """
     app = _routes()
-    app.state.doors = Doors.of(room, patience)
+    app.state.doors = doors = Doors.of(room, patience)
+    app.add_middleware(ShortPost, doors=doors)
     app.add_middleware(Guard, settings=room.settings)
     if room.settings.allowed_origins:
         app.add_middleware(

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from api.problems import CURSOR
 from events.config import History, Participant, Pattern, SessionConfig
-from events.session import Session, TurnStatus
+from events.session import Session
+from events.turns import TurnStatus
 from events.values import Id, Value
 
 MAX_SEQUENCE = 2**63 - 1
@@ -53,6 +54,9 @@ SESSION_EXAMPLE: dict[str, Any] = {
 
 # --- parameters ----------------------------------------------------------------------------------
 
+MAX_KEY = 256
+"""Characters of an idempotency key."""
+
 SessionId = Annotated[
     Id, Path(description="the session's id", openapi_examples={"a": {"value": "sess_abc123"}})
 ]
@@ -74,7 +78,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=256,
+        max_length=MAX_KEY,
         description="names this request: sent again under the same key, it takes effect once",
     ),
 ]

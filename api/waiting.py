@@ -27,36 +27,37 @@ async def post(
     Stops waiting where the client of `request` is gone.
     """
     if not wait:
-        return _accepted(await doors.commands.send(command))
+        return accepted(await doors.commands.send(command))
     async with doors.feeds.follow(command.session, None) as follower:
         after = follower.sent
         config = (await doors.states.get(command.session)).config
-        accepted = await doors.commands.send(command)
-        assert accepted.turn
-        if accepted.repeated and (view := await ended_view(doors, accepted)) is not None:
+        committed = await doors.commands.send(command)
+        assert committed.turn
+        if committed.repeated and (view := await ended_view(doors, committed)) is not None:
             return view
-        ending = asyncio.create_task(_end_of(follower, accepted.turn))
+        ending = asyncio.create_task(_end_of(follower, committed.turn))
         leaving = asyncio.create_task(_gone(request))
         try:
             await asyncio.wait({ending, leaving}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
-                if accepted.repeated:
+                if committed.repeated:
                     events: Sequence[Event] = await doors.states.turn_events(
-                        command.session, accepted.turn
+                        command.session, committed.turn
                     )
                 else:
                     many = ending.result() - after
                     events = await doors.room.store.read(command.session, after, many)
                 return await asyncio.to_thread(
-                    turn_view, events, accepted.turn, doors.room.load, config
+                    turn_view, events, committed.turn, doors.room.load, config
                 )
         finally:
             for task in (ending, leaving):
                 task.cancel()
             await asyncio.gather(ending, leaving, return_exceptions=True)
     state = await doors.states.get(command.session)
-    status = state.turns[accepted.turn].status if accepted.turn in state.turns else accepted.state
-    return _accepted(accepted.model_copy(update={"state": status}))
+    turn = state.turns.get(committed.turn)
+    status = turn.status if turn else committed.state
+    return accepted(committed.model_copy(update={"state": status}))
 
 
 async def ended_view(doors: Doors, accepted: Accepted) -> TurnView | None:
@@ -90,8 +91,9 @@ async def _gone(request: Request) -> None:
         continue
 
 
-def _accepted(accepted: Accepted) -> TurnAccepted:
-    assert accepted.turn
+def accepted(committed: Accepted) -> TurnAccepted:
+    """The answer to a turn that was posted and is not waited for (any longer)."""
+    assert committed.turn
     return TurnAccepted(
-        turn=accepted.turn, position=accepted.position, status=accepted.state or "open"
+        turn=committed.turn, position=committed.position, status=committed.state or "open"
     )

@@ -24,7 +24,7 @@ from api.views import (
     Wait,
     command_id,
 )
-from api.waiting import post, view_of
+from api.waiting import accepted, post, view_of
 from events.types import Retry
 from events.values import SPILL, Message, Text
 from projections.answers import TurnView
@@ -60,14 +60,23 @@ async def post_turn(
     The answer means that it is committed: the turn has been started, or queued behind the open one.
     With `wait` it comes when the turn has ended, and then holds everyone's answers.
     """
-    command = PostTurn(
-        session=session_id,
+    command = await _command(doors, session_id, body, key)
+    return _said(await post(doors, request, command, wait))
+
+
+async def post_message(doors: Doors, session: str, body: NewTurn, key: str | None) -> Response:
+    """As `post_turn` without waiting for the turn; raises a `ProblemError`."""
+    return _said(accepted(await doors.commands.send(await _command(doors, session, body, key))))
+
+
+async def _command(doors: Doors, session: str, body: NewTurn, key: str | None) -> PostTurn:
+    return PostTurn(
+        session=session,
         by=doors.principal,
         id=command_id(key),
         message=Message(content=await _text(doors, body.content)),
         queue=body.queue,
     )
-    return _said(await post(doors, request, command, wait))
 
 
 @router.get("/{turn}", operation_id="get_turn", responses=problems(404))

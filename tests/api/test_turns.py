@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+import httpx2
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from api.doors import Doors
+from api.posting import LONGEST, ShortPost
 from events.types import TurnStarted
 from events.values import SPILL, Blob
 from tests.rooms import LocalRoom
@@ -255,3 +262,52 @@ async def test_a_client_that_goes_away_leaves_nobody_waiting(room: LocalRoom) ->
     tasks = room.served.server.server_state.tasks
     await eventually(lambda: not tasks, within=5, what="the end of the request")
     await room.http.post(f"/v1/sessions/{session}/close")
+
+
+@pytest.mark.parametrize(
+    ("session", "body", "key", "status"),
+    [
+        ("both", b'{"content": "Hello"}', "one", 202),
+        ("both", b'{"content": "Hello", "queue": true}', "two", 202),
+        ("both", b'{"content": "  "}', "", 422),
+        ("both", b'{"content": "Hello", "more": 1}', "", 422),
+        ("both", b'{"content": "\\ud800"}', "", 400),
+        ("both", b'{"content": "Hello"}', "k" * 257, 422),
+        ("nobody", b'{"content": "Hello"}', "", 404),
+        ("both.", b'{"content": "Hello"}', "", 422),
+        ("both", b"", "", 422),
+    ],
+)
+async def test_the_short_way_of_a_post_says_what_the_route_says(
+    shared: LocalRoom, session: str, body: bytes, key: str, status: int
+) -> None:
+    name = await shared.create("both", "a") if session == "both" else session
+    keyed = {"Idempotency-Key": key} if key else {}
+    said = []
+    for kind in ("application/json", "application/json; charset=utf-8"):
+        answer = await shared.http.post(
+            f"/v1/sessions/{name}/turns", content=body, headers={"Content-Type": kind, **keyed}
+        )
+        told = answer.json()
+        told.pop("status")  # of a turn: it may be over by the second time
+        said.append((answer.status_code, answer.headers["content-type"], told))
+    assert said[0] == said[1]
+    assert said[0][0] == status
+
+
+async def test_the_short_way_takes_a_plain_post_and_nothing_else(shared: LocalRoom) -> None:
+    passed_on: list[bytes] = []
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        passed_on.append(await Request(scope, receive).body())
+        await Response(status_code=204)(scope, receive, send)
+
+    transport = httpx2.ASGITransport(ShortPost(route, Doors.of(shared.room, patience=4)))
+    path = f"/v1/sessions/{await shared.create('short', 'a')}/turns"
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.post(path, json={"content": "Hello"})).status_code == 202
+        assert passed_on == []
+        for query, content in (("?wait=1", "Hello"), ("", ""), ("", "x" * LONGEST)):
+            answer = await client.post(path + query, json={"content": content})
+            assert answer.status_code == 204
+            assert json.loads(passed_on[-1]) == {"content": content}
