@@ -85,8 +85,7 @@ class LMStudioProvider(OpenAIProvider):
         except (BadResponse, ModelNotFound):
             self._tells = False  # a release before 0.3.6
             return
-        states = {each["id"]: _state(each) for each in told["data"]}
-        self._states = {name: states[name] for name in names}
+        self._states = {each["id"]: _state(each) for each in told["data"] if each["id"] in names}
         self._tells = True
 
     # --- the request ---------------------------------------------------------------------------

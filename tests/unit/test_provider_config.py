@@ -16,16 +16,21 @@ from actors.providers import registry
 from actors.providers.config import (
     Providers,
     ProviderSpec,
+    check,
     configured,
     create,
     missing,
     parse,
 )
-from actors.providers.discovery import discover
+from actors.providers.discovery import PLACES, discover
 from actors.providers.openai import OpenAIProvider
 from actors.providers.rehearsal import RehearsalProvider
 from events.errors import ConfigError
 from tests.servers.chat import chat_server
+from tests.servers.dialects.dialect import Dialect
+from tests.servers.dialects.lmstudio import LMStudioDialect
+from tests.servers.dialects.ollama import OllamaDialect
+from tests.servers.scripted import ScriptedServer, listening
 
 SECRET = "marked-secret-0a1b2c"
 
@@ -198,14 +203,38 @@ def test_reading_the_configuration_imports_no_network() -> None:
 # --- discovery -----------------------------------------------------------------------------------
 
 
+def place(type: str, url: str) -> ProviderSpec:
+    return ProviderSpec(id=f"found-{type}", type=type, config={"base_url": url})
+
+
 async def test_servers_on_this_machine_are_found_by_asking() -> None:
     async with chat_server() as server:
-        found = await discover(
-            {"one": server.base_url, "none": "http://127.0.0.1:9/v1"}, patience=2
-        )
-    assert found == (ProviderSpec(id="one", type="openai", config={"base_url": server.base_url}),)
+        here, nowhere = place("openai", server.base_url), place("ollama", "http://127.0.0.1:9")
+        found = await discover([here, nowhere], patience=2)
+    assert found == (here,)
     providers = configured(None, {}).with_found(found)
-    assert list(providers) == ["one", "rehearsal"]
+    assert list(providers) == ["found-openai", "rehearsal"]
+
+
+@pytest.mark.parametrize("dialect", [OllamaDialect(), LMStudioDialect()], ids=lambda one: one.type)
+async def test_a_server_is_found_as_its_own_type_alone(dialect: Dialect) -> None:
+    server = ScriptedServer(dialect.pages())
+    # It is known by its own API, not by the list that all of them have.
+    server.pages.pop("/v1/models", None)
+    async with listening(server):
+        places = [place("ollama", server.url), place("lmstudio", server.url)]
+        [found] = await discover(places, patience=2)
+    assert found.type == dialect.type
+
+
+def test_the_usual_places_are_of_their_types() -> None:
+    assert {spec.id: (spec.type, spec.config["base_url"]) for spec in PLACES} == {
+        "ollama": ("ollama", "http://127.0.0.1:11434"),
+        "lmstudio": ("lmstudio", "http://127.0.0.1:1234"),
+        "llama_cpp": ("openai", "http://127.0.0.1:8080/v1"),
+    }
+    for spec in PLACES:
+        check(spec)
 
 
 async def test_what_is_configured_comes_before_what_is_found() -> None:
@@ -214,20 +243,30 @@ async def test_what_is_configured_comes_before_what_is_found() -> None:
     assert Providers(mine).with_found((theirs,))["ollama"] is mine
 
 
+@pytest.mark.parametrize("type", ["openai", "ollama", "lmstudio"])
 @pytest.mark.parametrize(
-    "body", ["hello", "[]", '{"data": 7}', '{"data": [{"name": "x"}]}', '{"data": ["x"]}', ""]
+    "body",
+    [
+        "hello",
+        "[]",
+        '{"data": 7}',
+        '{"data": [{"name": "x"}]}',
+        '{"data": ["x"]}',
+        '{"models": [{"id": "x"}]}',
+        "",
+    ],
 )
-async def test_other_programs_on_those_ports_are_passed_over(body: str) -> None:
-    async def models(request: web.Request) -> web.Response:
+async def test_other_programs_on_those_ports_are_passed_over(type: str, body: str) -> None:
+    async def anything(request: web.Request) -> web.Response:
         return web.Response(text=body, content_type="application/json")
 
     app = web.Application()
-    app.router.add_get("/v1/models", models)
+    app.router.add_get("/{path:.*}", anything)
     runner = web.AppRunner(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        assert await discover({"one": url}, patience=2) == ()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        assert await discover([place(type, url)], patience=2) == ()
     finally:
         await runner.cleanup()
