@@ -6,30 +6,51 @@ Later losses are ridden out by whoever uses it; at the start they are mostly a w
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 
 from actors.bus import Bus, Unreachable
 from api.settings import PREFIX, Settings
 from events.errors import ConfigError, ControlRoomError
-from events.open import open_store
+from events.open import open_store, sqlite_path
 
 WITHIN = 5.0
 """Seconds in which a server has to answer."""
 STORE_WITHIN = 30.0
 """Seconds in which a database has to have made its tables: another room may be making them."""
 
+_SQLITE = b"SQLite format 3\0"
 _RAY = re.compile(r"(?:ray://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@]+):([0-9]{1,5})")
 _FOUND_BY_RAY = ("auto", "local")
 
 
 async def check_outside(settings: Settings) -> None:
     """Raises `ConfigError` where a configured store, NATS server or Ray cluster is not there."""
-    if not settings.store_url.startswith(("sqlite:", "memory:")):
+    if settings.store_url.startswith("sqlite:"):
+        await asyncio.to_thread(_check_file, settings.store_url)
+    elif settings.store_url != "memory:":
         await _check_store(settings.store_url)
     if settings.nats_url:
         await _check_nats(settings.nats_url)
     if settings.ray:
         await _check_ray(settings.ray)
+
+
+def _check_file(url: str) -> None:
+    """Only looks: what a former run left behind may still hold the file."""
+    path = sqlite_path(url).expanduser().absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as file:
+            begins = file.read(len(_SQLITE))
+    except FileNotFoundError:
+        begins = b""
+    except OSError as error:
+        raise ConfigError(f"{PREFIX}STORE: {path} cannot be used: {error.strerror}") from None
+    if begins and begins != _SQLITE:
+        raise ConfigError(f"{PREFIX}STORE: {path} is not an event store: name another file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{PREFIX}STORE: {path} cannot be written: check who owns it")
 
 
 async def _check_store(url: str) -> None:

@@ -18,7 +18,9 @@ LONGEST_WAIT = 86_400
 
 Wait = Annotated[
     float,
-    typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="Wait at most so long."),
+    typer.Option(
+        min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="Wait for answers at most so long."
+    ),
 ]
 
 

@@ -78,6 +78,8 @@ async def conversation_lines(
             case "failure":
                 message = f" failed: {safe_line(entry['message'])}"
                 yield Text("\n").append_text(_speaker(entry)).append(message, style="red")
+                for line in await _text(client, entry["partial"] or ""):
+                    yield line
             case "decision":
                 yield decision_line(pattern, decided(entry["type"], entry["data"]))
             case "end":

@@ -60,6 +60,18 @@ async def test_the_whole_transcript_is_shown_however_long(room: LocalRoom) -> No
     assert tree["entries"][-1]["position"] <= tree["position"]
 
 
+async def test_what_was_said_before_a_failure_is_shown(room: LocalRoom) -> None:
+    await room.create("partly", "a:cutting")
+    await room.post("partly", wait=20)
+    transcript = (await room.http.get("/v1/sessions/partly/transcript")).json()
+    (failure,) = (each for each in transcript["entries"] if each["kind"] == "failure")
+    said = failure["partial"].strip().splitlines()
+    assert said
+    lines = (await run(room, "show", "partly")).out.splitlines()
+    (at,) = (n for n, line in enumerate(lines) if " failed: " in line)
+    assert lines[at + 1 : at + 1 + len(said)] == [f"  {line}" for line in said]
+
+
 async def test_a_long_text_is_shown_whole(room: LocalRoom) -> None:
     await room.create("blob", "a")
     await room.post("blob", "word " * 20_000, wait=20)

@@ -49,6 +49,18 @@ async def says(home: Path, **settings: str) -> str:
     return said
 
 
+async def test_a_file_that_can_be_no_store(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("What I wanted to say.")
+    for path, said in (
+        (tmp_path / "notes.txt", "is not an event store"),
+        (tmp_path / "notes.txt" / "room.db", "cannot be used"),
+        (tmp_path, "cannot be used"),
+        (Path("/proc/nowhere/room.db"), "cannot be "),
+    ):
+        shown = await says(tmp_path / "home", STORE=f"sqlite:///{path}")
+        assert f"CONTROL_ROOM_STORE: {path} {said}" in shown
+
+
 async def test_postgresql_that_nobody_serves(tmp_path: Path, nobody: int) -> None:
     url = f"postgresql://room:secret@127.0.0.1:{nobody}/room"
     said = await says(tmp_path, STORE=url)
