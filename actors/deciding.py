@@ -21,7 +21,8 @@ from actors.messages import (
 from actors.routing.batch import Given
 from events.config import SessionConfig
 from events.errors import ConfigError, Refused
-from events.session import Done, Session, TurnStatus
+from events.session import Done, Session
+from events.turns import TurnStatus
 from events.types import (
     Input,
     Retry,

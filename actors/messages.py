@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from events.config import SessionConfig
-from events.types import ModelAnswered, ModelDiscarded, ModelFailed, Retry
+from events.types import (
+    BudgetRefused,
+    BudgetReserved,
+    ModelAnswered,
+    ModelDiscarded,
+    ModelFailed,
+    Retry,
+)
 from events.values import Blob, Id, Message, Parameters, Text, Value
 
 # --- router and model ----------------------------------------------------------------------------
@@ -65,6 +73,50 @@ class Receipt(Value):
     """Router to model: what became of the outcome."""
 
     status: Literal["committed", "discarded"]
+
+
+# --- accounts ------------------------------------------------------------------------------------
+
+
+class Reserve(Value):
+    """To an account's owner: hold so much for that attempt; repeated until answered.
+
+    The same attempt always gets the same answer. `warn_at` are the shares to be warned of.
+    """
+
+    op: Literal["reserve"] = "reserve"
+    account: str
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+    amount: Decimal
+    limit: Decimal
+    warn_at: tuple[Decimal, ...] = ()
+
+
+class Settle(Value):
+    """To an account's owner: what that attempt has cost; repeated until answered."""
+
+    op: Literal["settle"] = "settle"
+    account: str
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+    cost: Decimal
+
+
+ACCOUNTING: TypeAdapter[Reserve | Settle] = TypeAdapter(
+    Annotated[Reserve | Settle, Field(discriminator="op")]
+)
+
+
+class Accounted(Value):
+    """Answer of an account's owner, when it is committed; for a settlement both are None."""
+
+    reserved: BudgetReserved | None = None
+    refused: BudgetRefused | None = None
 
 
 # --- commands ------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from actors.messages import Outcome
 from actors.routing.batch import Given
 from actors.routing.spending import explained, overrun
 from events.errors import BudgetExceeded, ControlRoomError, ProviderUnavailable
-from events.session import Session, Step
+from events.session import Session
+from events.turns import Step
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed, ModelReasked
 
 REASKS = 3

@@ -43,6 +43,11 @@ def ping(part: int | str) -> str:
     return f"room.router.{part}.ping"
 
 
+def account(part: int | str) -> str:
+    """Requests to the owner of a partition: reservations and settlements of an account."""
+    return f"room.router.{part}.account"
+
+
 def model(provider: str, name: str) -> str:
     """Where a configured model takes calls; its replicas share one queue group."""
     return f"room.model.{token(provider)}.{token(name)}"

@@ -28,6 +28,10 @@ from events.store import BlobStore as BlobStore  # content by its SHA-256
 from events.store import EventStore as EventStore  # an append-only store of streams
 from events.store import Fault as Fault  # where a stream is not what was written
 from events.types import BudgetOverrun as BudgetOverrun  # a step was not sent, for its cost
+from events.types import BudgetRefused as BudgetRefused  # an account does not have the amount
+from events.types import BudgetRequested as BudgetRequested  # an account is asked for an amount
+from events.types import BudgetReserved as BudgetReserved  # an account holds an amount for a call
+from events.types import BudgetSettled as BudgetSettled  # what the call has cost the account
 from events.types import BudgetWarned as BudgetWarned  # a share of a budget is spent
 from events.types import ChanceDrawn as ChanceDrawn  # a router asked for chance
 from events.types import Derived as Derived  # follows from the inputs

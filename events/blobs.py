@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Lock
 
 from pydantic import BaseModel
 
 from events.errors import StoreError, Tampered
-from events.values import Blob
+from events.store import BlobStore
+from events.values import SPILL, Blob
 
 TEXT = "text/plain; charset=utf-8"
+REMEMBERED = 256
+"""Short contents that `Remembered` keeps."""
 
 
 def checked(blob: Blob, content: bytes | None) -> bytes:
@@ -91,6 +96,49 @@ class FolderBlobs:
         for one in reversed(missing):
             one.mkdir(exist_ok=True)
             _sync_folder(one.parent)
+
+
+class Remembered:
+    """Another blob store, with the last short contents kept in memory; for use by any thread.
+
+    Content that is remembered was durable before, so it is neither stored nor read again.
+    """
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._contents: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def put(self, content: bytes, media_type: str = TEXT) -> Blob:
+        blob = Blob.of(content, media_type)
+        if self._known(blob) is None:
+            self._remember(self._blobs.put(content, media_type), content)
+        return blob
+
+    def get(self, blob: Blob) -> bytes:
+        content = self._known(blob)
+        if content is None:
+            content = self._blobs.get(blob)
+            self._remember(blob, content)
+        return content
+
+    def close(self) -> None:
+        self._blobs.close()
+
+    def _known(self, blob: Blob) -> bytes | None:
+        with self._lock:
+            content = self._contents.get(blob.sha256)
+            if content is None or len(content) != blob.size:
+                return None
+            self._contents.move_to_end(blob.sha256)
+            return content
+
+    def _remember(self, blob: Blob, content: bytes) -> None:
+        if blob.size <= SPILL:
+            with self._lock:
+                self._contents[blob.sha256] = content
+                if len(self._contents) > REMEMBERED:
+                    self._contents.popitem(last=False)
 
 
 class MemoryBlobs:

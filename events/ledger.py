@@ -38,7 +38,7 @@ class Ledger:
 
     def hold(self, attempt: Attempt, participant: str, most: Decimal | None) -> None:
         """An attempt begins that can cost so much."""
-        if most:
+        if most and attempt not in self._holds:
             self._holds[attempt] = most
             _add(self._held, participant, most)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
-from hashlib import sha256
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from events.config import SessionConfig
 from events.envelope import Event
 from events.ledger import Ledger
+from events.turns import DEADLINE, Entry, Outcome, Step, Timer, Turn, TurnStatus, text_digest
 from events.types import (
     BudgetOverrun,
+    BudgetRefused,
+    BudgetRequested,
+    BudgetReserved,
     BudgetWarned,
     ChanceDrawn,
     ModelAnswered,
@@ -36,102 +38,7 @@ from events.types import (
     TurnQueued,
     TurnStarted,
 )
-from events.values import Blob, Message, Text
-
-DEADLINE = "deadline"
-"""Step key of the timer that limits a whole turn."""
-
-Outcome = ModelAnswered | ModelFailed | ModelCancelled | BudgetOverrun | TimerFired | ChanceDrawn
-"""What ends a step."""
-
-TurnStatus = Literal["queued", "open", "completed", "failed", "cancelled"]
-
-
-def text_digest(text: Text) -> str:
-    """SHA-256 of a text's UTF-8, the same whether it is inline or a blob."""
-    if isinstance(text, Blob):
-        return text.sha256
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-@dataclass(slots=True)
-class Entry:
-    """One utterance of the conversation.
-
-    `participant` is None for the person. A newer answer to the same question stands at the place of
-    the older, which is hidden from `superseded_at` on.
-    """
-
-    position: int
-    turn: str
-    step: str | None
-    participant: str | None
-    label: str
-    content: Text
-    digest: str
-    superseded_at: int | None = None
-
-
-@dataclass(slots=True)
-class Step:
-    """A step of a turn, and its outcome once there is one."""
-
-    key: str
-    position: int
-    asked: ModelAsked | None = None
-    attempt: int = 1
-    outcome: Outcome | None = None
-    outcome_position: int | None = None
-
-
-@dataclass(slots=True)
-class Timer:
-    """A running timer: its length, and the seconds spent before `armed_at` (without pauses)."""
-
-    seconds: float
-    armed_at: datetime | None
-    spent: float = 0.0
-
-    def remaining(self, at: datetime) -> float:
-        """Seconds left at `at`; never negative."""
-        running = (at - self.armed_at).total_seconds() if self.armed_at else 0.0
-        return max(0.0, self.seconds - self.spent - max(0.0, running))
-
-
-@dataclass(slots=True)
-class Turn:
-    """A turn, queued, open or ended."""
-
-    id: str
-    status: TurnStatus
-    message: Message | None
-    config: SessionConfig | None = None
-    queued_at: int | None = None
-    started_at: int | None = None
-    started: TurnStarted | None = None
-    steps: dict[str, Step] = field(default_factory=dict)
-    timers: dict[str, Timer] = field(default_factory=dict)
-    end: TurnCompleted | TurnFailed | TurnCancelled | None = None
-    ended_at: int | None = None
-
-    @property
-    def somebody_answered(self) -> bool:
-        """Whether there is a public answer."""
-        return any(
-            step.asked and step.asked.public and isinstance(step.outcome, ModelAnswered)
-            for step in self.steps.values()
-        )
-
-    def last_ask(self, participant: str) -> Step | None:
-        """The participant's last public step that was answered, or else its last public one."""
-        steps = [
-            step
-            for step in self.steps.values()
-            if step.asked and step.asked.participant == participant and step.asked.public
-        ]
-        answered = [step for step in steps if isinstance(step.outcome, ModelAnswered)]
-        chosen = answered or steps
-        return chosen[-1] if chosen else None
+from events.values import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +134,14 @@ class Session:
 
     def _asked(self, event: Event, data: ModelAsked) -> None:
         turn, key = self._turn(event)
-        turn.steps[key] = Step(key, event.position, data)
+        step = turn.steps.setdefault(key, Step(key, event.position))
+        step.position, step.asked = event.position, data
         self.ledger.hold((turn.id, key, 1), data.participant, data.reserved)
+
+    def _requested(self, event: Event, data: BudgetRequested) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key] = Step(key, event.position, requested=data)
+        self.ledger.hold((turn.id, key, 1), data.participant, data.amount)
 
     def _reasked(self, event: Event, data: ModelReasked) -> None:
         turn, key = self._turn(event)
@@ -308,13 +221,23 @@ class Session:
         if not data.unheard:
             self._settled(event, data)
 
+    def _reserved(self, event: Event, data: BudgetReserved | BudgetRefused) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key].reservation = data
+
     def _called_off(self, event: Event, data: ModelCancelled) -> None:
-        self._outcome(event, data)
+        self._give_back(self._outcome(event, data), event)
 
     def _overrun(self, event: Event, data: BudgetOverrun) -> None:
         turn, key = self._turn(event)
-        turn.steps[key] = Step(key, event.position)
-        self._outcome(event, data)
+        turn.steps.setdefault(key, Step(key, event.position))
+        self._give_back(self._outcome(event, data), event)
+
+    def _give_back(self, step: Step, event: Event) -> None:
+        """Hold nothing for a call that was not made, and never will be."""
+        if step.requested is not None and step.asked is None:
+            attempt = (event.turn or "", step.key, 1)
+            self.ledger.settle(attempt, step.requested.participant, None)
 
     def _warned(self, event: Event, data: BudgetWarned) -> None:
         self.ledger.warned.add((data.participant, data.limit, data.share))
@@ -379,6 +302,9 @@ _FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
     ModelCancelled: Session._called_off,
     ModelDiscarded: Session._discarded,
     BudgetOverrun: Session._overrun,
+    BudgetRequested: Session._requested,
+    BudgetReserved: Session._reserved,
+    BudgetRefused: Session._reserved,
     BudgetWarned: Session._warned,
     RouteDecided: Session._decided,
 }

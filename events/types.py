@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from events.budgets import BudgetOverrun as BudgetOverrun
+from events.budgets import BudgetRefused as BudgetRefused
+from events.budgets import BudgetRequested as BudgetRequested
+from events.budgets import BudgetReserved as BudgetReserved
+from events.budgets import BudgetSettled as BudgetSettled
+from events.budgets import BudgetWarned as BudgetWarned
 from events.config import SessionConfig
+from events.payload import Derived as Derived
+from events.payload import Input as Input
+from events.payload import Payload as Payload
 from events.values import (
     Blob,
     ContextRule,
@@ -28,29 +37,6 @@ from events.values import (
     Usage,
     Value,
 )
-
-Kind = Literal["input", "derived"]
-
-
-class Payload(Value):
-    """What an event says; the envelope around it is `events.envelope.Event`."""
-
-    type: ClassVar[str]
-    version: ClassVar[int] = 1
-    kind: ClassVar[Kind]
-
-
-class Input(Payload):
-    """Comes from outside: replay copies it."""
-
-    kind: ClassVar[Kind] = "input"
-
-
-class Derived(Payload):
-    """Follows from the inputs: replay makes it again and compares."""
-
-    kind: ClassVar[Kind] = "derived"
-
 
 # --- session -------------------------------------------------------------------------------------
 
@@ -258,35 +244,6 @@ class ModelDiscarded(Input):
     cost: Cost | None = None
 
 
-# --- money ---------------------------------------------------------------------------------------
-
-
-class BudgetWarned(Derived):
-    """A share of a budget is spent; `participant` is None for the session's."""
-
-    type: ClassVar[str] = "budget.warned"
-    participant: Id | None = None
-    share: Decimal
-    spent: Decimal
-    limit: Decimal
-
-
-class BudgetOverrun(Derived):
-    """A step was not sent, because with it more could be spent than the budget allows.
-
-    US dollars: `spent` is known, `held` is what calls under way can cost at most, `needed` what
-    this one can. `participant` is whom it was for, `scope` whose budget it is.
-    """
-
-    type: ClassVar[str] = "budget.exceeded"
-    scope: Literal["session", "participant"]
-    participant: Id
-    spent: Decimal
-    held: Decimal
-    needed: Decimal
-    limit: Decimal
-
-
 # --- routing -------------------------------------------------------------------------------------
 
 
@@ -345,6 +302,10 @@ PAYLOADS: tuple[type[Payload], ...] = (
     ModelFailed,
     ModelDiscarded,
     BudgetWarned,
+    BudgetRequested,
+    BudgetReserved,
+    BudgetRefused,
+    BudgetSettled,
     BudgetOverrun,
     RouteDecided,
     VoteCast,

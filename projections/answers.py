@@ -10,7 +10,7 @@ from pydantic import Field
 from actors.deciding import NotFound
 from events.config import SessionConfig
 from events.envelope import Event
-from events.session import TurnStatus
+from events.turns import TurnStatus
 from events.types import (
     Decision,
     ModelAnswered,

@@ -14,6 +14,10 @@ from events.config import Fallback, Participant, SessionConfig
 from events.envelope import Event
 from events.types import (
     BudgetOverrun,
+    BudgetRefused,
+    BudgetRequested,
+    BudgetReserved,
+    BudgetSettled,
     BudgetWarned,
     ChanceDrawn,
     ModelAnswered,
@@ -101,6 +105,18 @@ PARAMETERS = st.builds(
     extra=OBJECTS,
 )  # fmt: skip
 
+RESERVATION: dict[str, SearchStrategy[Any]] = {
+    "account": TEXT,
+    "session": IDS,
+    "turn": IDS,
+    "step": TEXT,
+    "attempt": st.integers(1, 4),
+    "amount": AMOUNTS,
+    "limit": AMOUNTS,
+    "spent": AMOUNTS,
+    "held": AMOUNTS,
+}
+
 PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
     SessionCreated: st.builds(SessionCreated, config=CONFIGS),
     SessionReconfigured: st.builds(SessionReconfigured, config=CONFIGS),
@@ -166,6 +182,14 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
     ),
     BudgetWarned: st.builds(
         BudgetWarned, participant=maybe(IDS), share=AMOUNTS, spent=AMOUNTS, limit=AMOUNTS
+    ),
+    BudgetRequested: st.builds(
+        BudgetRequested, account=TEXT, participant=IDS, amount=AMOUNTS, limit=AMOUNTS
+    ),
+    BudgetReserved: st.builds(BudgetReserved, **RESERVATION),
+    BudgetRefused: st.builds(BudgetRefused, **RESERVATION),
+    BudgetSettled: st.builds(
+        BudgetSettled, session=IDS, turn=IDS, step=TEXT, attempt=st.just(1), cost=AMOUNTS
     ),
     BudgetOverrun: st.builds(
         BudgetOverrun,

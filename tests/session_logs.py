@@ -29,7 +29,10 @@ from events.canonical import canonical_json
 from events.config import SessionConfig
 from events.envelope import Event
 from events.store import EventStore
+from events.turns import Turn
 from events.types import (
+    BudgetRefused,
+    BudgetReserved,
     ChanceDrawn,
     Input,
     ModelAnswered,
@@ -93,6 +96,25 @@ def failed(message: str = "the provider is down", **more: Any) -> ModelFailed:
         retryable=more.pop("retryable", True),
         tries=1,
         **more,
+    )
+
+
+def reservation(
+    kind: type[BudgetReserved | BudgetRefused], turn: Turn, key: str
+) -> BudgetReserved | BudgetRefused:
+    """What an account that has spent nothing decides on the request of that step."""
+    requested = turn.steps[key].requested
+    assert requested is not None
+    return kind(
+        account=requested.account,
+        session="s1",
+        turn=turn.id,
+        step=key,
+        attempt=1,
+        amount=requested.amount,
+        limit=requested.limit,
+        spent=Decimal(0),
+        held=Decimal(0),
     )
 
 
@@ -197,7 +219,11 @@ class SessionLog:
 
     # --- outcomes ----------------------------------------------------------------------------
 
-    def outcome(self, key: str, data: Outcome | ModelReasked | ModelDiscarded) -> None:
+    def outcome(
+        self,
+        key: str,
+        data: Outcome | ModelReasked | ModelDiscarded | BudgetReserved | BudgetRefused,
+    ) -> None:
         """Record what became of step `key` of the open turn."""
         assert self.machine.session.open is not None
         self.give(data, self.machine.session.open.id, key)
@@ -228,7 +254,9 @@ class SessionLog:
         data: Input
         if key in self.machine.draws:
             data = ChanceDrawn(value=7)
-        elif (asked := turn.steps[key].asked) is None:
+        elif (asked := turn.steps[key].asked) is None and turn.steps[key].requested:
+            data = reservation(BudgetReserved, turn, key)
+        elif asked is None:
             data = TimerFired()
         else:
             data = script(key, asked)

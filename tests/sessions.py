@@ -236,7 +236,9 @@ def state(machine: SessionMachine) -> dict[str, Any]:
         "draws": machine.draws,
         "timers": machine.timers,
     }
-    shown["requests"] = [machine.request(key) for key in machine.waiting if key.startswith("ask:")]
+    turn = machine.session.open
+    steps = [turn.steps[key] for key in machine.waiting if key.startswith("ask:")] if turn else []
+    shown["requests"] = [machine.request(step.key) for step in steps if step.asked]
     return session | shown
 
 

@@ -10,8 +10,11 @@ from collections.abc import Callable, Collection
 
 from actors.routing.batch import Given
 from events.errors import Refused
-from events.session import DEADLINE, Session
+from events.session import Session
+from events.turns import DEADLINE
 from events.types import (
+    BudgetRefused,
+    BudgetReserved,
     ChanceDrawn,
     ModelAnswered,
     ModelDiscarded,
@@ -98,6 +101,14 @@ def _asked(session: Session, given: Given) -> Why:
     return None if step.outcome is None else "the step has an outcome: record model.discarded"
 
 
+def _requested(session: Session, given: Given) -> Why:
+    step = session.open.steps.get(given.step or "") if session.open else None
+    if step is None or step.requested is None or step.asked is not None:
+        return "no account was asked for that"
+    decided = step.reservation is not None or step.outcome is not None
+    return "that was decided before" if decided else None
+
+
 def _running(session: Session, given: Given) -> Why:
     if session.open is None or given.step not in session.open.timers:
         return "there is no such timer"
@@ -123,9 +134,21 @@ _CHECKS: dict[type[Payload], Callable[[Session, Given], Why]] = {
     ModelReasked: _asked,
     ModelDiscarded: _discarded,
     TimerFired: _running,
+    BudgetReserved: _requested,
+    BudgetRefused: _requested,
 }
 
-_IN_OPEN_TURN = frozenset({ModelAnswered, ModelFailed, ModelReasked, TimerFired, ChanceDrawn})
+_IN_OPEN_TURN = frozenset(
+    {
+        ModelAnswered,
+        ModelFailed,
+        ModelReasked,
+        BudgetReserved,
+        BudgetRefused,
+        TimerFired,
+        ChanceDrawn,
+    }
+)
 
 _NEEDS_OPEN_SESSION = frozenset(
     {SessionPaused, SessionResumed, SessionReconfigured, TurnQueued, TurnStarted}

@@ -10,7 +10,8 @@ from actors.routing import context, digests
 from actors.routing.digests import Digests
 from actors.routing.steps import Answer, AskStep, Failure
 from events.config import Participant, SessionConfig
-from events.session import Session, Turn
+from events.session import Session
+from events.turns import Turn
 from events.types import ModelAnswered, ModelAsked, ModelFailed
 from events.values import SPILL, Blob, ContextRule, Parameters, Text
 

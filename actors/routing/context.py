@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from events.config import Participant, SessionConfig
-from events.session import Entry, Session, Turn
+from events.session import Session
+from events.turns import Entry, Turn
 from events.types import ModelAsked
 from events.values import Blob, ContextRule, Text
 

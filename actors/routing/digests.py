@@ -21,7 +21,8 @@ import orjson
 from actors.routing import context
 from events.canonical import canonical_json
 from events.config import Participant
-from events.session import Entry, Session, Turn, text_digest
+from events.session import Session
+from events.turns import Entry, Turn, text_digest
 from events.types import ModelAsked
 from events.values import ContextRule, Parameters, Text
 

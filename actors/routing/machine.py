@@ -15,11 +15,12 @@ from typing import Any
 
 import orjson
 
-from actors.routing import asking, context, spending
+from actors.routing import asking, context
 from actors.routing.admission import admit
 from actors.routing.asking import Asking, Texts
 from actors.routing.batch import Batch, Given, compare
 from actors.routing.engine import TurnEngine
+from actors.routing.payment import Made, Payment
 from actors.routing.registry import Route, router
 from actors.routing.steps import (
     Answer,
@@ -44,14 +45,16 @@ from events.errors import (
     StoreError,
     UnknownEvent,
 )
-from events.session import DEADLINE, Session, Timer
-from events.session import Turn as TurnState
+from events.session import Session
+from events.turns import DEADLINE, Timer
+from events.turns import Turn as TurnState
 from events.types import (
+    BudgetRefused,
+    BudgetReserved,
     ChanceDrawn,
     ModelAnswered,
     ModelAsked,
     ModelCancelled,
-    ModelDiscarded,
     ModelFailed,
     Retry,
     SessionClosed,
@@ -93,7 +96,7 @@ class SessionMachine:
         self._asking = Asking(self.session, self.texts)
         self._scripts = scripts
         self._engine: TurnEngine | None = None
-        self._facts = Facts()
+        self._payment = Payment(self.session, self._asking)
         self._held: dict[str, Any] = {}
         self._drawing: set[str] = set()
 
@@ -107,10 +110,13 @@ class SessionMachine:
         """
         admit(self.session, given, self._drawing)
         batch = Batch(self.session, given, at)
-        self._warn(batch, given)
+        for warning in self._payment.warnings(given):
+            batch.add(warning, given.turn or "")
         match given.data:
             case ModelAnswered() | ModelFailed() as data if given.step:
                 self._feed(batch, given.step, asking.outcome(given.step, data, self.texts))
+            case BudgetReserved() | BudgetRefused() as data if given.step:
+                self._feed(batch, given.step, data)
             case TurnStarted():
                 self._begin(batch)
             case ChanceDrawn(value=value) if given.step:
@@ -196,14 +202,15 @@ class SessionMachine:
             raise ConfigError(f"turn {turn.id} runs a script, and this process may run none")
         self._held, self._drawing = {}, set()
         self._engine = engine = TurnEngine(turn.config.max_steps)
-        self._facts = Facts.of(orjson.loads(self.texts.load(turn.started.facts)))
+        facts = Facts.of(orjson.loads(self.texts.load(turn.started.facts)))
+        self._payment.begin(facts)
         view = Turn(
             engine,
             id=turn.id,
             message=self.texts.read(turn.message.content) if turn.message else "",
             # A script could change what hangs on the configuration, such as `extra`.
             config=turn.config.model_copy(deep=True) if semantics.script else turn.config,
-            facts=self._facts,
+            facts=facts,
             last_speaker=self.session.last_speaker,
         )
         try:
@@ -239,6 +246,9 @@ class SessionMachine:
     def _feed(self, batch: Batch, key: str, outcome: Any) -> None:
         if self.session.status == "paused":
             self._held[key] = outcome
+        elif isinstance(outcome, BudgetReserved | BudgetRefused):
+            made = self._payment.decided(key, outcome)
+            self._emit(batch, self._record(batch, self._open(), key, made))
         elif self._engine is not None:
             instead = self._instead(key) if isinstance(outcome, Failure) else None
             self._emit(batch, self._engine.feed(key, outcome) if instead is None else instead)
@@ -279,7 +289,8 @@ class SessionMachine:
             emission = due.popleft()
             match emission:
                 case Emitted(AskStep() as step):
-                    due.extend(self._ask(batch, turn, step))
+                    made = self._payment.ask(turn, step)
+                    due.extend(self._record(batch, turn, step.key, made))
                 case Emitted(TimerStep(key, seconds)):
                     batch.add(TimerSet(seconds=seconds), turn.id, key)
                 case Emitted(DrawStep(key)):
@@ -291,33 +302,12 @@ class SessionMachine:
                 case Ended(value, fault):
                     self._end(batch, verdict(turn, value, fault, self.texts))
 
-    def _ask(self, batch: Batch, turn: TurnState, step: AskStep) -> list[Emission]:
-        """Ask, or tell the router that a budget does not allow it; returns what comes of that."""
-        asked = self._asking.asked(turn, step)
-        known = self._facts.of_model(step.participant, step.fallback)
-        needed = spending.most(self.session, turn, asked, known)
-        if needed is not None:
-            over = spending.overrun(self.session.ledger, turn.config, step.participant, needed)
-            if over is not None:
-                batch.add(over, turn.id, step.key)
-                assert self._engine
-                why = spending.explained(over)
-                failure = Failure(step.participant, step.key, "BudgetExceeded", why)
-                return self._engine.feed(step.key, failure)
-            asked = asked.model_copy(update={"reserved": needed})
-        batch.add(asked, turn.id, step.key)
-        return []
-
-    def _warn(self, batch: Batch, given: Given) -> None:
-        """Record the shares of budgets that an outcome's cost has reached."""
-        if not isinstance(given.data, ModelAnswered | ModelFailed | ModelDiscarded):
-            return
-        turn = self.session.turns[given.turn or ""]
-        step = turn.steps[given.step or ""]
-        if given.data.cost is not None and step.asked is not None:
-            name = step.asked.participant
-            for warned in spending.warnings(self.session.ledger, turn.config, name):
-                batch.add(warned, turn.id)
+    def _record(self, batch: Batch, turn: TurnState, key: str, made: Made) -> list[Emission]:
+        """Record what was made of a step; where it is not sent, returns what comes of that."""
+        batch.add(made.event, turn.id, key)
+        if made.failure is None or self._engine is None:
+            return []
+        return self._engine.feed(key, made.failure)
 
     def _cancel(self, batch: Batch, turn: TurnState, emissions: Iterable[Cancelled]) -> None:
         """Record the calls that are not wanted any more.
@@ -326,7 +316,8 @@ class SessionMachine:
         """
         for emission in emissions:
             step = turn.steps.get(emission.key)
-            if step is not None and step.asked is not None and step.outcome is None:
+            called = step is not None and (step.asked or step.requested)
+            if step is not None and called and step.outcome is None:
                 batch.add(ModelCancelled(reason=emission.reason), turn.id, step.key)
 
     def _end(self, batch: Batch, end: TurnCompleted | TurnFailed) -> None:

@@ -16,7 +16,8 @@ from actors.routing import context
 from events.config import Budget, SessionConfig
 from events.ledger import Ledger
 from events.prices import Prices
-from events.session import Session, Turn
+from events.session import Session
+from events.turns import Turn
 from events.types import BudgetOverrun, BudgetWarned, ModelAsked
 from events.values import Blob
 
@@ -27,14 +28,15 @@ Scope = Literal["session", "participant"]
 
 
 def most(
-    session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, Any]
+    session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, Any], account: bool
 ) -> Decimal | None:
-    """What the call can cost at most; None where no budget wants to know it.
+    """What the call can cost at most; None where no budget (nor `account`) wants to know it.
 
     No tokenizer makes more tokens of a text than it has bytes. `facts` are those of the model that
     is asked: its prices, and its context length, which bounds the answer where nothing else does.
     """
-    if not limited(turn.config, asked.participant) or facts.get("prices") is None:
+    wanted = account or limited(turn.config, asked.participant)
+    if not wanted or facts.get("prices") is None:
         return None
     prices = Prices.model_validate(facts["prices"])
     assert turn.config
@@ -77,7 +79,7 @@ def overrun(
 
 def explained(event: BudgetOverrun) -> str:
     """What the router, and whoever reads the log, is told of it."""
-    whose = "the session's budget" if event.scope == "session" else "the participant's budget"
+    whose = f"the {event.scope}'s budget"
     under_way = f", calls under way can cost ${event.held}" if event.held else ""
     return (
         f"{whose} of ${event.limit} does not allow the call: ${event.spent} are spent{under_way},"

@@ -14,6 +14,9 @@ from events.config import Participant, SessionConfig
 from events.errors import RouterFault
 from events.types import RouteDecided, Tally, VoteCast, VotesTallied
 
+ACCOUNT = "@account"
+"""Among the facts, beside the participants: no id has that form."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -21,6 +24,12 @@ class Facts:
 
     structured_output: frozenset[str] = frozenset()
     raw: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def account(self) -> Mapping[str, Any] | None:
+        """The account that pays for the turn: its `stream`, `limit` and `warn_at`."""
+        found: Mapping[str, Any] | None = self.raw.get(ACCOUNT)
+        return found
 
     def of_model(self, participant: str, fallback: int) -> Mapping[str, Any]:
         """What is known of a participant's own model (0), or of one of its fallbacks."""

@@ -10,7 +10,7 @@ from actors.routing.faults import LONGEST, describe
 from actors.routing.spending import explained
 from actors.routing.steps import Answer, Failure, StepLimit
 from events.errors import RouterFault
-from events.session import Step, Turn, text_digest
+from events.turns import Step, Turn, text_digest
 from events.types import BudgetOverrun, ModelAnswered, ModelFailed, TurnCompleted, TurnFailed
 
 

@@ -14,7 +14,7 @@ from actors.routing.machine import Scripts
 from actors.routing.registry import Route
 from events.canonical import HeadChain
 from events.envelope import Event
-from events.session import DEADLINE, Turn
+from events.turns import DEADLINE, Turn
 from events.types import ModelAsked, ModelCancelled, ModelDiscarded, ModelReasked
 from events.values import Blob, Text
 from tests.property.programs import Node, parsed, programs, router, spelled

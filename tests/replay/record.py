@@ -14,11 +14,25 @@ from pathlib import Path
 
 from actors.scripts import collect, load
 from events.blobs import MemoryBlobs
-from events.session import DEADLINE
-from events.types import ModelAsked, ModelDiscarded, ModelReasked, TimerFired
+from events.turns import DEADLINE
+from events.types import (
+    BudgetRefused,
+    BudgetReserved,
+    ModelAsked,
+    ModelDiscarded,
+    ModelReasked,
+    TimerFired,
+)
 from events.values import SPILL, Blob, Cost, Value
 from tests.recorded import dumps
-from tests.session_logs import Outcome, SessionLog, answered, failed, session_config
+from tests.session_logs import (
+    Outcome,
+    SessionLog,
+    answered,
+    failed,
+    reservation,
+    session_config,
+)
 
 FOLDER = Path(__file__).parent / "sessions"
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -286,6 +300,33 @@ def budgets() -> SessionLog:
     return log
 
 
+def account() -> SessionLog:
+    """A principal's account: what it has, what it has not, in a pause, in a race that is over."""
+    prices = {"table": "list-1", "rates": {"input": "1000", "output": "1000"}}
+    models = [one.model_dump(mode="json") | {"max_tokens": 200} for one in session_config().models]
+    models[1]["fallbacks"] = [{"provider": "own", "model_name": "free"}]
+    known = {"prices": prices, "context_length": 8000}
+    facts = {one["id"]: known for one in models}
+    facts["bob"] = known | {"fallbacks": [{"prices": None}]}
+    stream = "account:user:ada:2026-03-01"
+    facts["@account"] = {"stream": stream, "limit": "5", "warn_at": ["0.8"]}
+    log = SessionLog(session_config(models=models), facts=facts)
+    log.post("one")
+    log.play()
+    log.post("two")
+    turn = log.machine.session.open
+    assert turn is not None
+    log.outcome("ask:cyd:1", reservation(BudgetRefused, turn, "ask:cyd:1"))
+    log.pause()
+    log.outcome("ask:bob:1", reservation(BudgetReserved, turn, "ask:bob:1"))
+    log.resume()
+    log.outcome("ask:bob:1", failed())
+    log.cancel("t2")
+    log.post("three")
+    log.play()
+    return log
+
+
 RECORDED: tuple[Callable[[], SessionLog], ...] = (
     broadcast,
     coordinator,
@@ -299,6 +340,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     lottery,
     fallbacks,
     budgets,
+    account,
 )
 
 

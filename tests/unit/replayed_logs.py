@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from events.envelope import Event
-from events.session import DEADLINE
+from events.turns import DEADLINE
 from events.types import Derived, ModelReasked, TimerFired
 from projections.replay import Replay, verify
 from tests.session_logs import SessionLog, answered, failed, session_config

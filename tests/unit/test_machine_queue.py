@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from events.errors import Refused
-from events.session import DEADLINE
+from events.turns import DEADLINE
 from tests.sessions import Driven
 
 

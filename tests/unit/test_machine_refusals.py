@@ -10,7 +10,7 @@ from actors.routing.batch import Given
 from actors.routing.machine import SessionMachine
 from actors.routing.turn import Turn
 from events.errors import Refused
-from events.session import DEADLINE
+from events.turns import DEADLINE
 from events.types import (
     ChanceDrawn,
     Input,

@@ -12,7 +12,7 @@ from actors.routing.steps import Answer
 from actors.routing.turn import Turn
 from events.envelope import Event
 from events.errors import ConfigError, ReplayDiverged, StoreError, UnknownEvent
-from events.session import DEADLINE
+from events.turns import DEADLINE
 from events.types import ModelDiscarded, ModelReasked, TurnCompleted, TurnStarted
 from events.values import Blob, Message, Semantics
 from tests.sessions import Driven

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.routing.turn import Turn
-from events.session import DEADLINE
+from events.turns import DEADLINE
 from events.types import TurnCompleted, TurnFailed
 from tests.sessions import Driven
 from tests.unit.scripted import scripted

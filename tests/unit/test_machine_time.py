@@ -9,7 +9,7 @@ import pytest
 
 from actors.routing.turn import Turn
 from events.errors import Refused
-from events.session import DEADLINE
+from events.turns import DEADLINE
 from events.types import (
     ModelCancelled,
     ModelDiscarded,

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from events.envelope import Event
-from events.session import DEADLINE, Session, Timer, text_digest
+from events.session import Session
+from events.turns import DEADLINE, Timer, text_digest
 from events.types import (
     ModelAsked,
     ModelDiscarded,

@@ -1,0 +1,101 @@
+"""Makes a step's events under the budgets that cover it: asked, requested first, or not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from actors.routing import spending
+from actors.routing.asking import Asking
+from actors.routing.batch import Given
+from actors.routing.steps import AskStep, Failure
+from actors.routing.turn import Facts
+from events.budgets import (
+    BudgetOverrun,
+    BudgetRefused,
+    BudgetRequested,
+    BudgetReserved,
+    BudgetWarned,
+)
+from events.payload import Derived
+from events.session import Session
+from events.turns import Turn
+from events.types import ModelAnswered, ModelAsked, ModelDiscarded, ModelFailed
+
+
+class Made(NamedTuple):
+    """The event of a step, and what the router is told where the step is not sent."""
+
+    event: Derived
+    failure: Failure | None = None
+
+
+class Payment:
+    """The steps of one session's open turn, as its budgets allow them."""
+
+    def __init__(self, session: Session, asking: Asking) -> None:
+        self._session = session
+        self._asking = asking
+        self._facts = Facts()
+        self._requested: dict[str, ModelAsked] = {}
+
+    def begin(self, facts: Facts) -> None:
+        """Another turn begins, on these facts."""
+        self._facts = facts
+        self._requested = {}
+
+    def ask(self, turn: Turn, step: AskStep) -> Made:
+        """Ask, or ask the account first; or say what budget of the session does not allow it."""
+        asked = self._asking.asked(turn, step)
+        known, account = self._facts.of_model(step.participant, step.fallback), self._facts.account
+        needed = spending.most(self._session, turn, asked, known, account is not None)
+        if needed is None:
+            return Made(asked)
+        ledger = self._session.ledger
+        over = spending.overrun(ledger, turn.config, step.participant, needed)
+        if over is not None:
+            return _refused(step.key, over)
+        asked = asked.model_copy(update={"reserved": needed})
+        if account is None or not needed:
+            return Made(asked)
+        self._requested[step.key] = asked
+        return Made(
+            BudgetRequested(
+                account=account["stream"],
+                participant=step.participant,
+                amount=needed,
+                limit=account["limit"],
+            )
+        )
+
+    def decided(self, key: str, decision: BudgetReserved | BudgetRefused) -> Made:
+        """What follows from what the account's owner has decided."""
+        asked = self._requested.pop(key)
+        if isinstance(decision, BudgetReserved):
+            return Made(asked)
+        return _refused(
+            key,
+            BudgetOverrun(
+                scope="account",
+                participant=asked.participant,
+                spent=decision.spent,
+                held=decision.held,
+                needed=decision.amount,
+                limit=decision.limit,
+            ),
+        )
+
+    def warnings(self, given: Given) -> Iterator[BudgetWarned]:
+        """The shares of the session's budgets that an outcome's cost has reached."""
+        if not isinstance(given.data, ModelAnswered | ModelFailed | ModelDiscarded):
+            return
+        turn = self._session.turns[given.turn or ""]
+        step = turn.steps[given.step or ""]
+        if given.data.cost is not None and step.asked is not None:
+            name = step.asked.participant
+            yield from spending.warnings(self._session.ledger, turn.config, name)
+
+
+def _refused(key: str, over: BudgetOverrun) -> Made:
+    failure = Failure(over.participant, key, "BudgetExceeded", spending.explained(over))
+    return Made(over, failure)

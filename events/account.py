@@ -1,0 +1,79 @@
+"""An account: the budget of one principal for one day, as a stream of its own.
+
+`account:<kind>:<id>:<day>`, the day in UTC. Its one owner decides every reservation, so that any
+number of sessions at once spend no more than the limit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from hashlib import sha256
+
+from events.envelope import Event
+from events.types import BudgetRefused, BudgetReserved, BudgetSettled, BudgetWarned
+
+PREFIX = "account:"
+
+Call = tuple[str, str, str, int]
+"""Session, turn, step, attempt."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+def stream_of(kind: str, id: str, day: date) -> str:
+    """The stream of a principal's account; ids of other characters stand as their digest."""
+    name = id if _PLAIN.fullmatch(id) else "x-" + sha256(id.encode()).hexdigest()
+    return f"{PREFIX}{kind}:{name}:{day.isoformat()}"
+
+
+@dataclass(slots=True)
+class Account:
+    """The folded state of an account. `apply` is the only thing that changes it. US dollars."""
+
+    stream: str
+    position: int = 0
+    spent: Decimal = Decimal(0)
+    held: Decimal = Decimal(0)
+    decided: dict[Call, BudgetReserved | BudgetRefused] = field(default_factory=dict)
+    """Every reservation that was asked for."""
+    settled: dict[Call, Decimal] = field(default_factory=dict)
+    warned: set[tuple[Decimal, Decimal]] = field(default_factory=set)
+    """Limit and share of the warnings that were given."""
+
+    def apply(self, event: Event) -> None:
+        """Fold one event. Events must come in order and without gaps."""
+        self.position = event.position
+        match event.data:
+            case BudgetReserved() as data:
+                self.decided[call_of(data)] = data
+                self.held += data.amount
+            case BudgetRefused() as data:
+                self.decided[call_of(data)] = data
+            case BudgetSettled() as data:
+                call = call_of(data)
+                decided = self.decided.get(call)
+                if isinstance(decided, BudgetReserved) and call not in self.settled:
+                    self.held -= decided.amount
+                    self.spent += data.cost
+                self.settled[call] = data.cost
+            case BudgetWarned() as data:
+                self.warned.add((data.limit, data.share))
+            case _:
+                pass
+
+    @property
+    def open(self) -> tuple[BudgetReserved, ...]:
+        """Reservations that are not settled yet."""
+        return tuple(
+            one
+            for call, one in self.decided.items()
+            if isinstance(one, BudgetReserved) and call not in self.settled
+        )
+
+
+def call_of(data: BudgetReserved | BudgetRefused | BudgetSettled) -> Call:
+    """The call that it is about."""
+    return data.session, data.turn, data.step, data.attempt

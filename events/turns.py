@@ -1,0 +1,121 @@
+"""A turn as a session keeps it: its steps, their outcomes, its timers, and what was said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Literal
+
+from events.budgets import BudgetOverrun, BudgetRefused, BudgetRequested, BudgetReserved
+from events.config import SessionConfig
+from events.types import (
+    ChanceDrawn,
+    ModelAnswered,
+    ModelAsked,
+    ModelCancelled,
+    ModelFailed,
+    TimerFired,
+    TurnCancelled,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+)
+from events.values import Blob, Message, Text
+
+DEADLINE = "deadline"
+"""Step key of the timer that limits a whole turn."""
+
+Outcome = ModelAnswered | ModelFailed | ModelCancelled | BudgetOverrun | TimerFired | ChanceDrawn
+"""What ends a step."""
+
+TurnStatus = Literal["queued", "open", "completed", "failed", "cancelled"]
+
+
+def text_digest(text: Text) -> str:
+    """SHA-256 of a text's UTF-8, the same whether it is inline or a blob."""
+    if isinstance(text, Blob):
+        return text.sha256
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(slots=True)
+class Entry:
+    """One utterance of the conversation.
+
+    `participant` is None for the person. A newer answer to the same question stands at the place of
+    the older, which is hidden from `superseded_at` on.
+    """
+
+    position: int
+    turn: str
+    step: str | None
+    participant: str | None
+    label: str
+    content: Text
+    digest: str
+    superseded_at: int | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """A step of a turn, and its outcome once there is one."""
+
+    key: str
+    position: int
+    asked: ModelAsked | None = None
+    requested: BudgetRequested | None = None
+    reservation: BudgetReserved | BudgetRefused | None = None
+    attempt: int = 1
+    outcome: Outcome | None = None
+    outcome_position: int | None = None
+
+
+@dataclass(slots=True)
+class Timer:
+    """A running timer: its length, and the seconds spent before `armed_at` (without pauses)."""
+
+    seconds: float
+    armed_at: datetime | None
+    spent: float = 0.0
+
+    def remaining(self, at: datetime) -> float:
+        """Seconds left at `at`; never negative."""
+        running = (at - self.armed_at).total_seconds() if self.armed_at else 0.0
+        return max(0.0, self.seconds - self.spent - max(0.0, running))
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn, queued, open or ended."""
+
+    id: str
+    status: TurnStatus
+    message: Message | None
+    config: SessionConfig | None = None
+    queued_at: int | None = None
+    started_at: int | None = None
+    started: TurnStarted | None = None
+    steps: dict[str, Step] = field(default_factory=dict)
+    timers: dict[str, Timer] = field(default_factory=dict)
+    end: TurnCompleted | TurnFailed | TurnCancelled | None = None
+    ended_at: int | None = None
+
+    @property
+    def somebody_answered(self) -> bool:
+        """Whether there is a public answer."""
+        return any(
+            step.asked and step.asked.public and isinstance(step.outcome, ModelAnswered)
+            for step in self.steps.values()
+        )
+
+    def last_ask(self, participant: str) -> Step | None:
+        """The participant's last public step that was answered, or else its last public one."""
+        steps = [
+            step
+            for step in self.steps.values()
+            if step.asked and step.asked.participant == participant and step.asked.public
+        ]
+        answered = [step for step in steps if isinstance(step.outcome, ModelAnswered)]
+        chosen = answered or steps
+        return chosen[-1] if chosen else None
