@@ -1,26 +1,25 @@
 """Which providers are configured: from the provider file, the environment, and what is built in.
 
-The file is JSON or YAML, `{"providers": [{"id": ..., "type": ..., "config": {...}}]}`. `${NAME}` in
-a string stands for an environment variable and is filled in only when a provider is made, in the
-process that uses it: what is kept, shown or logged has the name.
+The file is JSON or YAML, `{"providers": [{"id": ..., "type": ..., "config": {...}}]}`. In a string,
+`${...}` stands for a secret that is kept elsewhere (see `actors.providers.references`) and is
+filled in only when a provider is made, in the process that uses it: what is kept, shown or logged
+has the name.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
+from actors.providers.http_errors import Secrets
 from actors.providers.port import Provider
+from actors.providers.references import Discreet, Resolver, check_form, lacking, references
 from actors.providers.registry import provider_type
 from events.errors import ConfigError
 from events.values import Value
-
-_NAME = re.compile(r"\$\{([^}]*)\}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ProviderSpec(Value):
@@ -132,43 +131,47 @@ def parse(text: str) -> tuple[ProviderSpec, ...]:
 def check(spec: ProviderSpec) -> None:
     """Raise a `ConfigError` where the type or an option is unknown or a `${...}` is malformed."""
     _options(spec, spec.config)
-    for name in _names(spec.config):
-        if not _VARIABLE.fullmatch(name):
-            raise ConfigError(
-                f"provider {spec.id!r}: '${{{name}}}' is not the name of an environment variable"
-            )
+    for place, reference in references(spec.config):
+        try:
+            check_form(reference)
+        except ConfigError as error:
+            raise ConfigError(f"provider {spec.id!r}, {place}: {error.message}") from None
 
 
 def create(spec: ProviderSpec, environment: Mapping[str, str]) -> Provider:
-    """The provider itself, with every `${NAME}` taken from `environment` now.
+    """The provider itself, with every `${...}` read now; it may wait for files and for Vault.
 
-    A `ConfigError` names a variable that is not set, and the provider that wants it.
+    A `ConfigError` names what cannot be read, the provider that wants it, and where; none holds
+    what was read.
     """
-
-    def filled(match: re.Match[str]) -> str:
-        value = environment.get(match[1])
-        if not value:
-            raise ConfigError(
-                f"provider {spec.id!r} needs the environment variable {match[1]}: set it"
-            )
-        return value
-
-    def resolve(value: Any) -> Any:
-        if isinstance(value, str):
-            return _NAME.sub(filled, value)
-        if isinstance(value, Mapping):
-            return {key: resolve(each) for key, each in value.items()}
-        if isinstance(value, list | tuple):
-            return [resolve(each) for each in value]
-        return value
-
     check(spec)
-    return provider_type(spec.type)(spec.id, _options(spec, resolve(spec.config)))
+    resolver = Resolver(spec.id, environment)
+    try:
+        config = resolver.resolved(spec.config)
+        provider: Provider = provider_type(spec.type)(spec.id, _options(spec, config))
+    except ConfigError as error:
+        message = Secrets(resolver.found).hidden(error.message)
+        raise ConfigError(message) from None
+    finally:
+        resolver.close()
+    if isinstance(provider, Discreet):
+        provider.hide(*resolver.found)
+    return provider
 
 
 def missing(spec: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The environment variables that the provider needs and that are not set."""
-    return tuple(dict.fromkeys(name for name in _names(spec.config) if not environment.get(name)))
+    """What the provider needs and does not have.
+
+    Environment variables by their name, files that cannot be read as `file:/path`. Whether Vault
+    has a secret is not asked.
+    """
+    return tuple(
+        dict.fromkeys(
+            name
+            for _, reference in references(spec.config)
+            for name in lacking(reference, environment)
+        )
+    )
 
 
 def _options(spec: ProviderSpec, config: Any) -> Any:
@@ -178,18 +181,6 @@ def _options(spec: ProviderSpec, config: Any) -> Any:
         raise ConfigError(f"provider {spec.id!r}: {_first_fault(error)}") from None
     except ConfigError as error:
         raise ConfigError(f"provider {spec.id!r}: {error.message}") from None
-
-
-def _names(value: Any) -> Iterator[str]:
-    """The names in all `${...}` within `value`."""
-    if isinstance(value, str):
-        yield from (match[1] for match in _NAME.finditer(value))
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _names(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _names(each)
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -73,6 +73,10 @@ class HttpProvider(ABC):
     async def close(self) -> None:
         await self._http.close()
 
+    def hide(self, *texts: str) -> None:
+        """Say none of these in an error."""
+        self._http.secrets.add(*texts)
+
     # --- what a subclass says ------------------------------------------------------------------
 
     async def _learn(self, model: str) -> None:  # noqa: B027 - most types need not ask
