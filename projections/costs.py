@@ -1,10 +1,11 @@
-"""What was spent: calls, tokens and money, by session, participant, provider, model and day."""
+"""What was spent: calls, tokens and money, by session, participant, model, day, tag and so on."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -13,7 +14,14 @@ import orjson
 from pydantic import Field
 
 from events.envelope import Event
-from events.types import ModelAnswered, ModelAsked, ModelDiscarded, ModelFailed
+from events.types import (
+    ModelAnswered,
+    ModelAsked,
+    ModelDiscarded,
+    ModelFailed,
+    SessionCreated,
+    SessionReconfigured,
+)
 from events.values import Usage, Value
 from projections.money import Money, add, plain
 from projections.projector import Page
@@ -36,7 +44,7 @@ class Spend(Value):
 
 
 class CostLine(Spend):
-    """The sums of one participant, model, provider, day (UTC, ISO 8601) or session.
+    """The sums of one participant, model, provider, day (UTC, ISO 8601), session or tag.
 
     `provider` is set for models, which are known by both names.
     """
@@ -49,7 +57,8 @@ class CostReport(Value):
     """Sums of one session, or of all: then `session` is None and `by_participant` empty.
 
     `position` is that of the session's stream, or the sequence of the store, up to which events are
-    counted in.
+    counted in. Tags are those that sessions have now; a session with several counts in each of
+    them, one without in none, so `by_tag` does not add up to `total`.
     """
 
     session: str | None
@@ -60,6 +69,22 @@ class CostReport(Value):
     by_provider: tuple[CostLine, ...] = ()
     by_model: tuple[CostLine, ...] = ()
     by_day: tuple[CostLine, ...] = ()
+    by_tag: tuple[CostLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which calls are looked at: those of the days `first` to `last` (UTC), of sessions with `tag`.
+
+    What is None bounds nothing.
+    """
+
+    first: date | None = None
+    last: date | None = None
+    tag: str | None = None
+
+
+EVERYTHING = Span()
 
 
 class _Key(NamedTuple):
@@ -119,14 +144,14 @@ _ADD = (
 
 
 class Costs:
-    """Keeps `costs`, the sums, and `costs_turns`, who was asked by the steps of each turn.
+    """Keeps `costs`, the sums, `costs_turns`, who was asked by the steps of each turn, and tags.
 
     A turn's steps are lines of JSON: step, participant, provider, model. A call may be paid for
     long after its turn, so they are kept for good.
     """
 
     name = "costs"
-    version = 1
+    version = 2
     ddl: tuple[str, ...] = (
         "CREATE TABLE costs ("
         + "".join(f"{name} TEXT NOT NULL, " for name in _Key._fields)
@@ -134,6 +159,9 @@ class Costs:
         + f"cost TEXT NOT NULL, PRIMARY KEY ({_KEYS})) WITHOUT ROWID",
         "CREATE TABLE costs_turns (session TEXT, turn TEXT, steps TEXT NOT NULL, "
         "PRIMARY KEY (session, turn)) WITHOUT ROWID",
+        "CREATE TABLE costs_tags (tag TEXT NOT NULL, session TEXT NOT NULL, "
+        "PRIMARY KEY (tag, session)) WITHOUT ROWID",
+        "CREATE INDEX costs_tags_by_session ON costs_tags (session)",
     )
 
     def apply(self, connection: sqlite3.Connection, page: Page) -> None:
@@ -150,8 +178,17 @@ class Costs:
                 if key not in sums:
                     sums[key] = _Sum()
                 sums[key].add(data)
+            elif isinstance(data, SessionCreated | SessionReconfigured):
+                _tag(connection, event.stream, data.config.tags)
         steps.write()
         connection.executemany(_ADD, [_values(key, sum) for key, sum in sums.items()])
+
+
+def _tag(connection: sqlite3.Connection, session: str, tags: Sequence[str]) -> None:
+    connection.execute("DELETE FROM costs_tags WHERE session = ?", (session,))
+    connection.executemany(
+        "INSERT OR IGNORE INTO costs_tags VALUES (?,?)", [(tag, session) for tag in tags]
+    )
 
 
 _Who = tuple[str, str, str]
@@ -212,15 +249,16 @@ def _values(key: _Key, sum: _Sum) -> tuple[str | int, ...]:
 _FIGURES = f"{', '.join(f'SUM({name})' for name in _COUNTS)}, money_total(cost)"
 
 
-def cost_report(connection: sqlite3.Connection, session: str | None, position: int) -> CostReport:
+def cost_report(
+    connection: sqlite3.Connection, session: str | None, position: int, span: Span = EVERYTHING
+) -> CostReport:
     """The sums of one session, or of all."""
-    where = "WHERE session = ?" if session is not None else ""
-    given = (session,) if session is not None else ()
+    where, given = chosen(session, span)
 
-    def lines(*names: str) -> tuple[CostLine, ...]:
+    def lines(*names: str, source: str = "costs") -> tuple[CostLine, ...]:
         by = ", ".join(names)
         found = connection.execute(
-            f"SELECT {by}, {_FIGURES} FROM costs {where} GROUP BY {by} ORDER BY {by}", given
+            f"SELECT {by}, {_FIGURES} FROM {source} {where} GROUP BY {by} ORDER BY {by}", given
         )
         return tuple(
             CostLine(
@@ -241,7 +279,20 @@ def cost_report(connection: sqlite3.Connection, session: str | None, position: i
         by_provider=lines("provider"),
         by_model=lines("model", "provider"),
         by_day=lines("day"),
+        by_tag=lines("tag", source="costs JOIN costs_tags USING (session)"),
     )
+
+
+def chosen(session: str | None, span: Span) -> tuple[str, tuple[str, ...]]:
+    """The condition of SQL for the rows of a session and a span, and its values."""
+    conditions = {
+        "session = ?": session,
+        "day >= ?": span.first and span.first.isoformat(),
+        "day <= ?": span.last and span.last.isoformat(),
+        "session IN (SELECT session FROM costs_tags WHERE tag = ?)": span.tag,
+    }
+    given = {condition: str(value) for condition, value in conditions.items() if value is not None}
+    return f"WHERE {' AND '.join(given)}" if given else "", tuple(given.values())
 
 
 def _figures(row: Sequence[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from events.errors import ConfigError, StoreError
 from projections import tracking
-from projections.costs import CostReport, Costs, cost_report
+from projections.costs import EVERYTHING, CostReport, Costs, Span, cost_report
 from projections.entries import Transcript, entries
 from projections.money import teach_money
 from projections.projector import Projector
@@ -81,12 +81,13 @@ class Reader:
             position = tracking.position(connection, TRANSCRIPTS, id)
         return Transcript(session=id, position=position, entries=found, next=more)
 
-    def costs(self, session: str | None = None) -> CostReport:
+    def costs(self, session: str | None = None, span: Span = EVERYTHING) -> CostReport:
         """What one session has cost, or all of them; zero for an unknown session."""
         with self._reading(COSTS) as (connection, sequence):
             if session is None:
-                return cost_report(connection, None, sequence)
-            return cost_report(connection, session, tracking.position(connection, COSTS, session))
+                return cost_report(connection, None, sequence, span)
+            position = tracking.position(connection, COSTS, session)
+            return cost_report(connection, session, position, span)
 
     def position(self, session: str) -> int:
         """The last position of that stream that all projections have seen; 0 for none."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from events.types import ModelDiscarded
 from events.values import Cost, Usage
-from projections.costs import CostLine, CostReport, Spend
+from projections.costs import CostLine, CostReport, Span, Spend
 from projections.money import plain, total
 from tests.projected import project
 from tests.session_logs import BEGIN, SessionLog, answered, failed, session_config
@@ -164,3 +164,50 @@ def test_the_order_of_a_sum_does_not_matter_to_the_last_digit(amounts: list[Deci
 def test_plain_amounts_keep_their_value(text: str) -> None:
     assert "E" not in plain(Decimal(text))
     assert Decimal(plain(Decimal(text))) == Decimal(text)
+
+
+async def test_a_session_counts_in_each_tag_that_it_has_now(tmp_path: Path) -> None:
+    tags = {"s1": ["red", "blue"], "s2": ["red"], "s3": []}
+    logs = [SessionLog(session_config(id, tags=its)) for id, its in tags.items()]
+    for log in logs:
+        log.post("one")
+        log.play(lambda key, asked: answered("x", cost="0.01"))
+    logs[1].reconfigure(tags=["red", "green"])
+    reader = await project(tmp_path, *logs)
+
+    report = reader.costs()
+    assert [(one.name, one.cost, one.calls) for one in report.by_tag] == [
+        ("blue", Decimal("0.03"), 3),
+        ("green", Decimal("0.03"), 3),
+        ("red", Decimal("0.06"), 6),
+    ]
+    assert report.total.calls == 9
+    red = reader.costs(span=Span(tag="red"))
+    assert [one.name for one in red.by_session] == ["s1", "s2"]
+    assert [one.name for one in red.by_tag] == ["blue", "green", "red"]
+    assert red.total.cost == Decimal("0.06")
+    assert reader.costs(span=Span(tag="none has it")).total == Spend()
+    assert [one.name for one in reader.costs("s2").by_tag] == ["green", "red"]
+
+
+async def test_days_bound_what_is_counted(tmp_path: Path) -> None:
+    logs = []
+    for day in (1, 2, 3):
+        log = SessionLog(session_config(f"s{day}"), begin=BEGIN.replace(day=day))
+        log.post("one")
+        log.play(lambda key, asked, day=day: answered("x", cost=f"{day}"))  # type: ignore[misc]
+        logs.append(log)
+    reader = await project(tmp_path, *logs)
+
+    def days(first: int | None, last: int | None) -> list[str]:
+        begin = first and BEGIN.replace(day=first).date()
+        end = last and BEGIN.replace(day=last).date()
+        report = reader.costs(span=Span(begin or None, end or None))
+        assert total(one.cost for one in report.by_day) == report.total.cost
+        return [one.name for one in report.by_session]
+
+    assert days(2, 2) == ["s2"]
+    assert days(2, None) == ["s2", "s3"]
+    assert days(None, 2) == ["s1", "s2"]
+    assert days(None, None) == ["s1", "s2", "s3"]
+    assert days(4, None) == []
