@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from actors.bus import Bus, Msg
+from actors.bus import Msg
 from actors.messages import ACCOUNTING, Accounted, Reserve, Settle
 from events.account import PREFIX, Account, Call, call_of
 from events.envelope import Event, now
@@ -44,8 +44,7 @@ CONFLICTS = 5
 class Accounts:
     """The accounts of one router. A plain class: its owner subscribes `serve`."""
 
-    def __init__(self, bus: Bus, store: EventStore) -> None:
-        self._bus = bus
+    def __init__(self, store: EventStore) -> None:
         self._store = store
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         # Kept for good: one that is given up while somebody waits for it would be two.
