@@ -18,7 +18,7 @@ from actors.providers.chat_completions import ChatAnswer
 from actors.providers.entra import EntraOptions, EntraToken
 from actors.providers.http_errors import Refusal
 from actors.providers.http_options import Address
-from actors.providers.openai import OpenAIOptions, OpenAIProvider
+from actors.providers.openai import OpenAIOptions, OpenAIProvider, ResponsesOptions
 from actors.providers.port import Capabilities, ChatRequest
 from events.errors import ContentFiltered, ModelNotFound, ProviderError
 from events.values import Value
@@ -34,7 +34,7 @@ class Deployment(Value):
     context_length: int | None = Field(default=None, ge=1)
 
 
-class AzureOptions(OpenAIOptions):
+class AzureOptions(ResponsesOptions):
     """Options of type `azure_openai`: one of `api_key`, `azure_ad_token` and `entra`.
 
     `deployments` are by the names that participants use.
@@ -110,8 +110,10 @@ class AzureProvider(OpenAIProvider):
         if version in UNDATED:
             # Only what is not released yet has to be asked for.
             query = "" if version == "v1" else f"?api-version={version}"
-            return f"/openai/v1/chat/completions{query}"
+            return f"/openai/v1{super()._path(request)}{query}"
         version = quote(version, safe="")
+        if self._responses:
+            return f"/openai/responses?api-version={version}"
         return f"/openai/deployments/{name}/chat/completions?api-version={version}"
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
@@ -119,7 +121,7 @@ class AzureProvider(OpenAIProvider):
         return super()._body(replace(request, model=name), refused)
 
     def _assembly(self, request: ChatRequest) -> Assembly:
-        return AzureAnswer(self.id)
+        return super()._assembly(request) if self._responses else AzureAnswer(self.id)
 
     # --- errors --------------------------------------------------------------------------------
 

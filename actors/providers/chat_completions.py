@@ -90,7 +90,8 @@ class ChatAnswer(Assembly):
         self._calls: dict[int, dict[str, str]] = {}
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
-        if error := item.get("error"):
+        # vLLM may say it without a key of its own, OpenRouter within the choice.
+        if error := item.get("error") or (item if item.get("object") == "error" else None):
             self.error = error
             return []
         if usage := item.get("usage"):
@@ -101,6 +102,9 @@ class ChatAnswer(Assembly):
         for choice in item.get("choices") or ():
             if choice.get("index"):
                 continue  # a second answer, which `extra` may ask for and nobody reads
+            if error := choice.get("error"):
+                self.error = error
+                break
             if reason := choice.get("finish_reason"):
                 self.finish_reason = text_of(reason)
             delta = choice.get("delta") or choice.get("message")

@@ -74,7 +74,7 @@ class HuggingFaceProvider(OpenAIProvider):
 
     def _path(self, request: ChatRequest) -> str:
         if not self._classic:
-            return f"{self._root}/chat/completions"
+            return f"{self._root}{super()._path(request)}"
         hosted = self._options.base_url == HOSTED_CLASSIC
         return f"/{quote(request.model)}" if hosted else ""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
 from actors.providers.chat_template import CHATML, render
 from actors.providers.port import ChatRequest, Finished
+from actors.providers.stops import Stops
 from events.errors import ProviderError
 from events.values import Usage
 
@@ -79,9 +80,8 @@ class ClassicAnswer(Assembly):
 
     def __init__(self, provider: str, stops: tuple[str, ...]) -> None:
         super().__init__(provider)
-        self._stops = stops
-        self._held = ""
-        """What may be the beginning of a stop sequence, which is no part of the answer."""
+        # The server ends with a stop sequence, which is no part of the answer.
+        self._stops = Stops(stops)
         self._details: dict[str, Any] = {}
         self._told = True
 
@@ -107,20 +107,12 @@ class ClassicAnswer(Assembly):
             }
             self.finish_reason = _FINISH_REASONS.get(reason or "", reason or "stop")
             self.done = True
-        text = self._without_stop(self._held + text, ended=ended)
+        text = self._stops.passed(text)
+        if ended:
+            text += self._stops.rest()
+        elif self._stops.met:  # by a server that goes on
+            self.finish_reason, self.done = "stop", True
         return [("text", text)] if text else []
-
-    def _without_stop(self, text: str, *, ended: bool) -> str:
-        """The text up to a stop sequence; what may become one is held until more is known."""
-        for stop in self._stops:
-            if ended and text.endswith(stop):
-                return text.removesuffix(stop)
-        longest = max((_overlap(text, stop) for stop in self._stops), default=0)
-        if ended or not longest:
-            self._held = ""
-            return text
-        self._held = text[-longest:]
-        return text[:-longest]
 
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
         if not self._told:
@@ -140,9 +132,3 @@ def normalised(raw: Mapping[str, Any]) -> Usage | None:
 
 def _length(prefill: Any) -> int | None:
     return len(prefill) if isinstance(prefill, list) and prefill else None
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `stop`, or all of it."""
-    most = min(len(text), len(stop))
-    return next((size for size in range(most, 0, -1) if text.endswith(stop[:size])), 0)

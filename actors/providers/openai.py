@@ -1,4 +1,4 @@
-"""The provider `openai`: OpenAI, and every server that speaks its chat completions.
+"""The provider `openai`: OpenAI, and every server that speaks its chat completions or Responses.
 
 It speaks HTTP through aiohttp and reads the stream itself. The `openai` package would take five to
 ten times the processor time for each call and a second to import; what it adds to a POST with a
@@ -8,14 +8,17 @@ bearer token, the mapping of errors, has its place in `http_errors`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from actors.providers import openrouter, responses
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.chat_completions import ChatAnswer, body_of
+from actors.providers.http_errors import Refusal
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Capabilities, ChatRequest
+from events.errors import ProviderError
 
 OFFICIAL: Final = "https://api.openai.com/v1"
 
@@ -26,22 +29,29 @@ _OTHER_LENGTH_KEY: Final = {
 
 
 class OpenAIOptions(HttpOptions):
-    """Options of type `openai`. `structured_output` false never sends a schema."""
+    """Options of all that speak like OpenAI. `structured_output` false never sends a schema."""
 
     base_url: Address = OFFICIAL
     structured_output: bool = True
 
 
+class ResponsesOptions(OpenAIOptions):
+    """Options of type `openai`, and of those that have the Responses API too."""
+
+    api: Literal["chat", "responses"] = "chat"
+
+
 class OpenAIProvider(HttpProvider):
     """See the module. Types that speak the same, with another address or key, derive from it."""
 
-    Options: type[OpenAIOptions] = OpenAIOptions
+    Options: type[OpenAIOptions] = ResponsesOptions
     LENGTH_KEY = "max_tokens"
     """How the servers of this type call it, mostly."""
 
     def __init__(self, id: str, options: OpenAIOptions) -> None:
         super().__init__(id, options, options.base_url, self._credentials(options))
         self._options = options
+        self._responses = isinstance(options, ResponsesOptions) and options.api == "responses"
         newest = urlsplit(options.base_url).hostname == urlsplit(OFFICIAL).hostname
         self._length_key = "max_completion_tokens" if newest else self.LENGTH_KEY
 
@@ -63,13 +73,15 @@ class OpenAIProvider(HttpProvider):
     # --- the request ---------------------------------------------------------------------------
 
     def _path(self, request: ChatRequest) -> str:
-        return "/chat/completions"
+        return "/responses" if self._responses else "/chat/completions"
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
         length_key = self._length_key
         if length_key in refused:
             length_key = _OTHER_LENGTH_KEY[length_key]
         structured = self._options.structured_output and "response_format" not in refused
+        if self._responses:
+            return responses.body_of(request, structured=structured, stream=self._options.stream)
         body = body_of(
             request, structured=structured, length_key=length_key, stream=self._options.stream
         )
@@ -85,4 +97,9 @@ class OpenAIProvider(HttpProvider):
         return tuple(key for key in keys if key in body)
 
     def _assembly(self, request: ChatRequest) -> Assembly:
+        if self._responses:
+            return responses.ResponsesAnswer(self.id, request.parameters.stop)
         return ChatAnswer(self.id)
+
+    def _refused_as(self, said: Refusal, model: str) -> ProviderError:
+        return super()._refused_as(openrouter.explained(said, self._http.secrets), model)

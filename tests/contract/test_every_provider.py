@@ -193,7 +193,8 @@ async def test_parameters_are_sent_under_the_names_of_the_vendor(dialect: Dialec
         sent = dialect.sent(server.requests[0].path, server.requests[0].body)
         assert sent.temperature == 0.5
         assert sent.max_tokens == 77
-        assert sent.stop == ("END", "STOP")
+        if getattr(dialect, "has_stop", True):
+            assert sent.stop == ("END", "STOP")
         if dialect.has_seed:
             assert sent.seed == 4
         else:
@@ -232,3 +233,14 @@ async def test_cancel_reaches_the_server(dialect: Dialect, begun: bool) -> None:
 async def test_the_models_are_listed(dialect: Dialect) -> None:
     async with serving(dialect) as (_, provider):
         assert MODEL in await provider.models()
+
+
+@every_provider
+async def test_a_stop_sequence_ends_the_answer(dialect: Dialect) -> None:
+    """A server that knows them has ended before; where none does, the provider has to."""
+    pieces = ["The log. E", "ND of"] if not getattr(dialect, "has_stop", True) else ["The log. "]
+    asked = replace(ASKED, parameters=Parameters(stop=("END",)))
+    async with serving(dialect, *answer(dialect, *pieces)) as (_, provider):
+        answered = await listen(provider, asked)
+        assert answered.text == "The log. "
+        assert answered.end.finish_reason == "stop"

@@ -12,12 +12,14 @@ from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.nvidia import NvidiaDialect
 from tests.servers.dialects.ollama import OllamaDialect
 from tests.servers.dialects.oobabooga import OobaboogaDialect
+from tests.servers.dialects.responses import ResponsesDialect
 
 DIALECTS: tuple[Dialect, ...] = (
     AnthropicDialect(),
     GenericDialect("sse"),
     GenericDialect("ndjson"),
     ChatDialect(),
+    ResponsesDialect(),
     AzureDialect(),
     AzureV1Dialect(),
     LMStudioDialect(),

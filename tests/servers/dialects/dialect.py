@@ -36,7 +36,8 @@ class Sent:
 class Dialect(Protocol):
     """Writes a vendor's answers and reads its requests. What it lacks, it says.
 
-    Where a type has several dialects, each has a `name` of its own as well.
+    Where a type has several dialects, each has a `name` of its own as well. One whose server knows
+    no stop sequences has `has_stop` false: the provider keeps them then.
     """
 
     type: str
