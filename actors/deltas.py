@@ -123,9 +123,13 @@ class DeltaPublisher:
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
+        ready = clock()
         while True:
             await self._wake.wait()
             self._wake.clear()
+            # Not behind the last piece: whoever pauses there wakes for nothing.
+            if (left := ready - clock()) > 0:
+                await asyncio.sleep(left)
             began = clock()
             waiting, self._waiting = self._waiting, []
             for stream in waiting:
@@ -134,4 +138,4 @@ class DeltaPublisher:
                 except ControlRoomError as error:
                     _log.warning("deltas on %s were dropped: %s", stream.subject, error)
             pause = max(self._interval, min(EACH * len(waiting), MOST))
-            await asyncio.sleep(max(pause, SHARE * (clock() - began)))
+            ready = clock() + max(pause, SHARE * (clock() - began))

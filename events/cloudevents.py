@@ -6,7 +6,6 @@ so that it sorts as text; `correlationid` is the turn, `causationid` the id of t
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from hashlib import sha1
 from math import isfinite
@@ -23,8 +22,9 @@ SEQUENCE_DIGITS = 20
 
 _NAMESPACE = NAMESPACE.bytes
 
-_delicate = re.compile(rb"\d{16}|NaN|Infinity").search
-"""Finds what JSON readers do not agree on (and text that looks like it)."""
+# Digits as zeros, all else as blanks: so a long run of digits is found faster than by a pattern.
+_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_LONG_NUMBER = b"0" * 16
 
 
 def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
@@ -38,11 +38,16 @@ def to_cloudevent(event: Event, sequence: int | None = None) -> dict[str, Any]:
 
 
 def cloudevent_json(event: Event, sequence: int | None = None) -> bytes:
-    """The JSON of `to_cloudevent`, at a third of its cost."""
+    """The JSON of `to_cloudevent`, without the dictionary of its payload."""
     data = event.data
     written = data.__pydantic_serializer__.to_json(data)
-    payload = _payload(data) if _delicate(written) else orjson.Fragment(written)
+    payload = _payload(data) if _is_delicate(written) else orjson.Fragment(written)
     return orjson.dumps(_attributes(event, sequence, payload))
+
+
+def _is_delicate(written: bytes) -> bool:
+    """Whether there may be a number in it that JSON readers do not agree on."""
+    return _LONG_NUMBER in written.translate(_DIGITS) or b"NaN" in written or b"Infinity" in written
 
 
 def _attributes(event: Event, sequence: int | None, payload: Any) -> dict[str, Any]:
