@@ -11,6 +11,7 @@ import logging
 import random
 import re
 from collections import OrderedDict
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,22 +141,25 @@ class ModelActor:
 
     # --- messages ------------------------------------------------------------------------------
 
-    async def _on_ask(self, msg: Msg) -> None:
+    def _on_ask(self, msg: Msg) -> Awaitable[None] | None:
         try:
             ask = Ask.model_validate_json(msg.data)
         except ValidationError as error:
             _log.error("%s/%s: a question is malformed: %s", *self._name, error.errors()[0]["msg"])
-            return
+            return None
         if not _STEP.fullmatch(ask.step) or (ask.provider, ask.model) != self._name:
             _log.error("%s/%s: step %.100r is not for this model", *self._name, ask.step)
-            return
+            return None
         key = (ask.session, ask.turn, ask.step, ask.attempt)
         call = self._calls.get(key)
         if call is None:
             call = self._take(key, ask)  # its first heartbeat comes with everyone's next one
-        else:
-            call.resend.set()  # whoever repeats a question has not heard the outcome
-            await self._bus.publish(call.subject, call.heartbeat)
+            return msg.respond(call.heartbeat) if msg.reply else None
+        call.resend.set()  # whoever repeats a question has not heard the outcome
+        return self._say(call, msg)
+
+    async def _say(self, call: _Call, msg: Msg) -> None:
+        await self._bus.publish(call.subject, call.heartbeat)
         await msg.respond(call.heartbeat)
 
     def _take(self, key: Key, ask: Ask) -> _Call:
@@ -208,7 +212,6 @@ class ModelActor:
     async def _outcome(self, key: Key, call: _Call) -> Outcome:
         """What came of the call: always something, unless the actor itself is being stopped."""
         session, turn, step, number = key
-        outcome = Outcome(session=session, turn=turn, step=step, attempt=number)
         attempt = call.attempt
         try:
             if call.cancelled:
@@ -234,7 +237,7 @@ class ModelActor:
             self._failed += 1
             fault = ControlRoomError(f"the model's actor failed ({type(error).__name__})")
             update = {"failed": await attempt.failed(fault)}
-        return outcome.model_copy(update=update)
+        return Outcome(session=session, turn=turn, step=step, attempt=number, **update)
 
     async def _deliver(self, call: _Call, outcome: Outcome) -> None:
         """Send the outcome until a router has it."""
