@@ -19,6 +19,7 @@ from events.errors import ConfigError
 GROUP = "control_room.providers"
 
 BUILT_IN = {
+    "llama_cpp": "actors.providers.llama_cpp:LlamaCppProvider",
     "generic_http": "actors.providers.generic_http:GenericHttpProvider",
     "anthropic": "actors.providers.anthropic:AnthropicProvider",
     "azure_openai": "actors.providers.azure_openai:AzureProvider",

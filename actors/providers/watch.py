@@ -28,7 +28,10 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self, by: float) -> bytes:
-        """The next bytes, if they come by that time of the event loop; empty at the end."""
+        """The next bytes, if they come by that time of the event loop; empty at the end.
+
+        Raises `OSError` where the connection was lost, or closed by us.
+        """
         if chunk := self._content.read_nowait():
             return chunk
         self._by = by
@@ -36,6 +39,8 @@ class Watch:
             self._set(by)
         try:
             return await self._content.readany()
+        except RuntimeError as error:  # aiohttp's, where the provider was closed meanwhile
+            raise ConnectionAbortedError(str(error)) from None
         finally:
             self._by = None
 
