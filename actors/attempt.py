@@ -9,14 +9,17 @@ import traceback
 from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from pydantic import TypeAdapter
 
 from actors.answer import Answer
+from actors.breaker import Breaker
 from actors.deltas import DeltaStream
+from actors.line import Line
 from actors.messages import Ask, WireMessage
+from actors.providers.pace import Pace, Paced
 from actors.providers.port import ChatMessage, ChatRequest, Finished, Limits, Provider
 from events.errors import (
     BadResponse,
@@ -33,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
 LONGEST_RETRY_AFTER = 60.0  # seconds; a provider that wants a longer pause has failed
+CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
 LONGEST_RAW_USAGE = 16 * 1024  # bytes
 LONGEST_TOOL_CALLS = 128 * 1024  # bytes
@@ -44,12 +48,47 @@ _MESSAGES = TypeAdapter(tuple[WireMessage, ...])
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the attempts of one actor share; `places` bounds how many ask the provider at once."""
+    """What the attempts of one actor share.
 
+    `line` bounds how many ask the provider at once, `pace` tells when the next one may, and
+    `breaker` whether any may.
+    """
+
+    name: str
     provider: Provider
     blobs: BlobStore
     limits: Limits
-    places: asyncio.Semaphore
+    line: Line[Attempt]
+    pace: Pace
+    breaker: Breaker
+
+    @classmethod
+    def of(
+        cls, provider: Provider, blobs: BlobStore, limits: Limits, provider_id: str, model: str
+    ) -> Self:
+        """The desk of one model's actor."""
+        name = f"model {model!r} of provider {provider_id!r}"
+        return cls(
+            name,
+            provider,
+            blobs,
+            limits,
+            Line(name, limits.max_concurrency, limits.max_queue),
+            provider.pace(model) if isinstance(provider, Paced) else Pace(),
+            Breaker(name, limits.breaker_failures, limits.breaker_pause),
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Who waits for a place, the next one first, how long for the provider, and the breaker."""
+        waiting = [
+            {"session": one.ask.session, "turn": one.ask.turn, "step": one.ask.step, "ahead": ahead}
+            for ahead, one in enumerate(self.line.waiting)
+        ]
+        return {
+            "queue": waiting,
+            "held_for": round(self.pace.wait(), 1),
+            "breaker": self.breaker.report(),
+        }
 
 
 class Attempt:
@@ -63,7 +102,7 @@ class Attempt:
         self.ask = ask
         self.deltas = deltas
         self.waiting = True
-        """For a place, or for the time of the next try."""
+        """For a place, for the provider's limits, or for the time of the next try."""
         self._desk = desk
         self._answer = Answer(asyncio.get_running_loop().time())
         self._tries = 0
@@ -74,18 +113,26 @@ class Attempt:
         """The whole answer; pieces go to the deltas as they come.
 
         A failure that may pass is tried again, at most as often as the limits say and never after
-        the first piece: what was shown cannot be taken back.
+        the first piece: what was shown cannot be taken back. Where the line is full, or the breaker
+        open, it fails without asking.
         """
         request = await self._request()
         pause = FIRST_PAUSE
+        desk = self._desk
         while True:
-            async with self._desk.places:
+            desk.breaker.check()
+            async with desk.line.place(self, again=self._tries > 0):
+                await self._in_turn()
+                desk.breaker.check()
                 self.waiting = False
                 self._tries += 1
                 try:
-                    finished = await self._try(request)
+                    with desk.breaker.call():
+                        finished = await self._try(request)
                     return await self._to_answered(finished)
                 except ProviderError as error:
+                    if isinstance(error, _TELLING_WHEN) and error.retry_after is not None:
+                        desk.pace.hold(error.retry_after)
                     wait = self._wait_after(error, pause)
                     if wait is None:
                         raise
@@ -93,6 +140,26 @@ class Attempt:
             self.waiting = True
             await asyncio.sleep(wait)
             pause = min(2 * pause, LAST_PAUSE)
+
+    async def _in_turn(self) -> None:
+        """Returns when the provider's limits, as far as they are known, leave room for this call.
+
+        It is not waited for without end: what is known is a guess, and the provider decides.
+        """
+        pace, waited = self._desk.pace, 0.0
+        tokens = 1 + self._characters / CHARACTERS_OF_TOKEN
+        while waited < LONGEST_RETRY_AFTER and (wait := pace.wait(tokens)) > 0:
+            if wait > LONGEST_RETRY_AFTER:
+                raise RateLimited(
+                    f"{self._desk.name} takes no call for another {wait:.0f} s, as its provider"
+                    " said: ask then, or give the participant a fallback",
+                    retry_after=wait,
+                )
+            self.waiting = True
+            wait *= random.uniform(1.0, 1.05)  # not all at once after it
+            await asyncio.sleep(wait)
+            waited += wait
+        pace.spend(tokens)
 
     def _wait_after(self, error: ProviderError, pause: float) -> float | None:
         """Seconds until the next try; None where there shall be none."""

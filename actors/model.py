@@ -77,7 +77,7 @@ class ModelActor:
         self._provider_id = provider_id
         self._model = model
         self._heartbeat = heartbeat
-        self._desk = Desk(provider, blobs, limits, asyncio.Semaphore(limits.max_concurrency))
+        self._desk = Desk.of(provider, blobs, limits, provider_id, model)
         self._publisher = DeltaPublisher(bus)
         self._calls: dict[Key, _Call] = {}
         self._cancelled: OrderedDict[tuple[str, str, str], None] = OrderedDict()
@@ -121,7 +121,7 @@ class ModelActor:
         await self._publisher.stop()
 
     async def health(self) -> dict[str, Any]:
-        """What it is doing: numbers of calls, and whether its connection stands."""
+        """What it is doing: numbers of calls, who waits, and whether it can be asked."""
         asking = [call for call in self._calls.values() if call.asking]
         waiting = sum(call.attempt.waiting for call in asking)
         return {
@@ -133,6 +133,7 @@ class ModelActor:
             "undelivered": len(self._calls) - len(asking),
             "answered": self._answered,
             "failed": self._failed,
+            **self._desk.report(),
         }
 
     @property

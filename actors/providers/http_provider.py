@@ -20,6 +20,7 @@ from actors.providers.assembly import Assembly, Notes
 from actors.providers.http_client import HttpClient, read
 from actors.providers.http_errors import Refusal, refusal_of, status_within, to_error
 from actors.providers.http_options import HttpOptions
+from actors.providers.pace import Pace
 from actors.providers.port import Capabilities, ChatRequest, Delta, Finished, Limits
 from actors.providers.sse import Decoder, Format
 from actors.providers.watch import Watch
@@ -59,6 +60,7 @@ class HttpProvider(ABC):
         self._prices = PriceTable(base_url)
         # What each model was found not to take, so that it is refused only once.
         self._refused: dict[str, frozenset[str]] = {}
+        self._paces: dict[str, Pace] = {}
 
     @property
     def limits(self) -> Limits:
@@ -69,6 +71,10 @@ class HttpProvider(ABC):
 
     def prices(self, model: str) -> Prices | None:
         return given_for(model, self._settings.prices) or self._prices.prices(model)
+
+    def pace(self, model: str) -> Pace:
+        """What is known of the rate limits of `model`: always the same object."""
+        return self._paces.setdefault(model, Pace())
 
     async def close(self) -> None:
         await self._http.close()
@@ -154,6 +160,8 @@ class HttpProvider(ABC):
             response = await stack.enter_async_context(
                 await self._until(by, self._post(path, body))
             )
+            limited = response.status == 429
+            self.pace(request.model).learn(response.headers, limited=limited)
             if response.status == 200 and self._format(response.content_type):
                 if refused != known:
                     self._refused[request.model] = frozenset(refused)

@@ -104,10 +104,17 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the actor of a model keeps to: calls at once, and how often it asks for one answer."""
+    """What the actor of a model keeps to.
+
+    Calls at once, how often it asks for one answer, how many calls wait for their turn, after how
+    many failures in a row it asks no more, and for how many seconds.
+    """
 
     max_concurrency: int = 64
     tries: int = 3
+    max_queue: int = 1000
+    breaker_failures: int = 5
+    breaker_pause: float = 30.0
 
 
 class Provider(Protocol):
