@@ -34,6 +34,7 @@ from events.types import BudgetReserved as BudgetReserved  # an account holds an
 from events.types import BudgetSettled as BudgetSettled  # what the call has cost the account
 from events.types import BudgetWarned as BudgetWarned  # a share of a budget is spent
 from events.types import ChanceDrawn as ChanceDrawn  # a router asked for chance
+from events.types import ContextTrimmed as ContextTrimmed  # the oldest utterances are left out
 from events.types import Derived as Derived  # follows from the inputs
 from events.types import Input as Input  # comes from outside
 from events.types import ModelAnswered as ModelAnswered  # a model's whole answer

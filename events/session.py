@@ -9,7 +9,17 @@ from typing import Any, Literal
 from events.config import SessionConfig
 from events.envelope import Event
 from events.ledger import Ledger
-from events.turns import DEADLINE, Entry, Outcome, Step, Timer, Turn, TurnStatus, text_digest
+from events.turns import (
+    DEADLINE,
+    Entry,
+    Outcome,
+    Step,
+    Timer,
+    Turn,
+    TurnStatus,
+    text_digest,
+    text_size,
+)
 from events.types import (
     BudgetOverrun,
     BudgetRefused,
@@ -63,6 +73,8 @@ class Session:
         self.open: Turn | None = None
         self.queue: list[str] = []
         self.entries: list[Entry] = []
+        self.said = 0
+        """Bytes of all that was ever said."""
         self.revision = 0
         """Grows when `entries` changes anywhere but at its end."""
         self.commands: dict[str, Done] = {}
@@ -129,8 +141,18 @@ class Session:
         if turn.message is not None:
             content = turn.message.content
             self.entries.append(
-                Entry(event.position, turn.id, None, None, "", content, text_digest(content))
+                Entry(
+                    event.position,
+                    turn.id,
+                    None,
+                    None,
+                    "",
+                    content,
+                    text_digest(content),
+                    text_size(content),
+                )
             )
+            self.said += text_size(content)
 
     def _asked(self, event: Event, data: ModelAsked) -> None:
         turn, key = self._turn(event)
@@ -170,7 +192,10 @@ class Session:
         assert turn.started
         participant = turn.config.participant(speaker)
         label = participant.label if participant else speaker
-        entry = Entry(event.position, turn.id, key, speaker, label, text, text_digest(text))
+        entry = Entry(
+            event.position, turn.id, key, speaker, label, text, text_digest(text), text_size(text)
+        )
+        self.said += entry.size
         if turn.started.retry is None:
             self.entries.append(entry)
         else:

@@ -39,12 +39,17 @@ def text_digest(text: Text) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def text_size(text: Text) -> int:
+    """Length of a text in UTF-8 bytes."""
+    return text.size if isinstance(text, Blob) else len(text.encode("utf-8", "surrogatepass"))
+
+
 @dataclass(slots=True)
 class Entry:
     """One utterance of the conversation.
 
-    `participant` is None for the person. A newer answer to the same question stands at the place of
-    the older, which is hidden from `superseded_at` on.
+    `participant` is None for the person, `size` is in bytes. A newer answer to the same question
+    stands at the place of the older, which is hidden from `superseded_at` on.
     """
 
     position: int
@@ -54,6 +59,7 @@ class Entry:
     label: str
     content: Text
     digest: str
+    size: int
     superseded_at: int | None = None
 
 

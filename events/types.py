@@ -178,6 +178,20 @@ class ModelAsked(Derived):
     )
 
 
+class ContextTrimmed(Derived):
+    """The conversation is longer than the model can read: the oldest utterances are left out.
+
+    `estimated` is what all of it would have taken, `limit` what there was room for, in tokens.
+    """
+
+    type: ClassVar[str] = "context.trimmed"
+    participant: Id
+    rule: str
+    skipped: int = Field(ge=1, description="utterances left out")
+    estimated: int
+    limit: int
+
+
 class ModelReasked(Input):
     """Nothing was heard of the call, so it was sent again as `attempt`."""
 
@@ -296,6 +310,7 @@ PAYLOADS: tuple[type[Payload], ...] = (
     TimerFired,
     ChanceDrawn,
     ModelAsked,
+    ContextTrimmed,
     ModelReasked,
     ModelCancelled,
     ModelAnswered,

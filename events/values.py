@@ -94,6 +94,7 @@ class ContextRule(Value):
     window: int | None = Field(default=None, ge=1, description="last so many entries")
     upto: int = Field(ge=0)
     exclude: tuple[str, ...] = Field(default=(), description="step keys of the turn left out")
+    skip: int = Field(default=0, ge=0, description="so many of the oldest are left out besides")
 
 
 class Parameters(Value):

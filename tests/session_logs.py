@@ -23,6 +23,7 @@ from actors.messages import (
     RetryTurn,
 )
 from actors.routing.batch import Given
+from actors.routing.context import VERSION
 from actors.routing.machine import ENGINE, Scripts, SessionMachine
 from events.blobs import MemoryBlobs
 from events.canonical import canonical_json
@@ -268,7 +269,9 @@ class SessionLog:
         return {"session": self.stream, "by": "user", "id": f"c{next(self._commands)}"}
 
     def _ground(self, config: SessionConfig, retry: bool) -> Ground:
-        semantics = Semantics(engine=ENGINE, script=None if retry else self._script)
+        semantics = Semantics(
+            engine=ENGINE, context=VERSION, script=None if retry else self._script
+        )
         return Ground(self._facts, semantics)
 
     def _append(self, givens: Sequence[Given]) -> None:

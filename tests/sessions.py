@@ -154,6 +154,7 @@ class Driven:
         """A turn starts: with its message, as a retry, or out of the queue."""
         semantics = Semantics(
             engine=self.engine,
+            context=self.engine,
             router=CURRENT[self.config.routing_pattern],
             script=self.source if retry is None else None,
         )

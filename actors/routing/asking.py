@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from actors.routing import context, digests
+from actors.routing import context, digests, trimming
 from actors.routing.digests import Digests
 from actors.routing.steps import Answer, AskStep, Failure
 from events.config import Participant, SessionConfig
 from events.session import Session
-from events.turns import Turn
-from events.types import ModelAnswered, ModelAsked, ModelFailed
+from events.turns import Turn, text_size
+from events.types import ContextTrimmed, ModelAnswered, ModelAsked, ModelFailed
 from events.values import SPILL, Blob, ContextRule, Parameters, Text
 
 
@@ -61,8 +61,13 @@ class Asking:
         self._digests = Digests(session)
         self._known: dict[tuple[str, int], _Known] = {}
 
-    def asked(self, turn: Turn, step: AskStep) -> ModelAsked:
-        """The event of `step`, with the context rule and request digest as of now."""
+    def asked(
+        self, turn: Turn, step: AskStep, context_length: int | None
+    ) -> tuple[ModelAsked, ContextTrimmed | None]:
+        """The event of `step`, with the context rule and request digest as of now.
+
+        With it comes what was left out, where the conversation is longer than `context_length`.
+        """
         config, upto = turn.config, step.upto
         assert config
         assert turn.started_at
@@ -79,7 +84,15 @@ class Asking:
             upto,
             step.exclude,
         )
+        if step.skip:
+            rule = rule.model_copy(update={"skip": step.skip})
         instruction = None if step.instruction is None else self._texts.spill(step.instruction)
+        trimmed = None
+        if context_length is not None:
+            limit = trimming.room(context_length, parameters.max_tokens)
+            trimmed = self._trimmed(turn, known, rule, instruction, limit)
+            if trimmed is not None:
+                rule = rule.model_copy(update={"skip": rule.skip + trimmed.skipped})
         frame = known.frames.get(rule.mode)
         if frame is None or step.schema is not None or instruction:
             system = context.system_prompt(config, participant, rule.mode)
@@ -87,7 +100,7 @@ class Asking:
             frame = digests.frame(participant, model, parameters, system, instruction)
             if step.schema is None and not instruction:
                 known.frames[rule.mode] = frame
-        return known.asked.model_copy(
+        asked = known.asked.model_copy(
             update={
                 "purpose": step.purpose,
                 "public": step.public,
@@ -97,6 +110,29 @@ class Asking:
                 "digest": self._digests.of(turn, participant.id, rule, frame),
                 "instead_of": step.instead_of,
             }
+        )
+        return asked, trimmed
+
+    def _trimmed(
+        self, turn: Turn, known: _Known, rule: ContextRule, instruction: Text | None, limit: int
+    ) -> ContextTrimmed | None:
+        """What has to be left out besides what the rule leaves out; None where all of it fits."""
+        system = context.system_prompt(known.config, known.participant, rule.mode)
+        around = trimming.tokens(text_size(system))
+        around += trimming.tokens(text_size(instruction)) if instruction else 0
+        # What was ever said is more than what is shown of it, and known without looking.
+        if around + trimming.most(self._session.said, len(self._session.entries)) <= limit:
+            return None
+        shown = context.shown(self._session, known.participant.id, rule, turn.id)
+        found = trimming.fit(shown, around, limit)
+        if not found.skipped:
+            return None
+        return ContextTrimmed(
+            participant=known.participant.id,
+            rule=trimming.RULE,
+            skipped=found.skipped,
+            estimated=found.estimated,
+            limit=found.limit,
         )
 
     def _of(self, config: SessionConfig, id: str, fallback: int) -> _Known:
@@ -148,6 +184,7 @@ def repeated(step: ModelAsked, key: str, texts: Texts) -> AskStep:
         schema=step.parameters.schema_,
         upto=step.context.upto,
         window=step.context.window,
+        skip=step.context.skip,
     )
 
 

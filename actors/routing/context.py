@@ -12,8 +12,13 @@ from events.turns import Entry, Turn
 from events.types import ModelAsked
 from events.values import Blob, ContextRule, Text
 
-VERSION = 1
-"""Version of what is built here, and of its digest; another text or order is a new version."""
+VERSION = 2
+"""Version of what is built here, and of its digest; another text or order is a new version.
+
+1: the whole conversation. 2: what a model cannot read is trimmed (see `trimming`).
+"""
+VERSIONS = (1, 2)
+"""The versions that are still built, so that what they decided replays."""
 
 Role = Literal["system", "user", "assistant"]
 
@@ -85,14 +90,15 @@ def shown(session: Session, participant: str, rule: ContextRule, turn: str) -> l
     """The entries that the rule lets through, in the order of the conversation."""
     asking = session.origin(turn)
     if rule.window is None:
-        return [entry for entry in session.entries if visible(entry, participant, rule, asking)]
+        seen = [entry for entry in session.entries if visible(entry, participant, rule, asking)]
+        return seen[rule.skip :] if rule.skip else seen
     last: list[Entry] = []
     for entry in reversed(session.entries):
         if visible(entry, participant, rule, asking):
             last.append(entry)
             if len(last) == rule.window:
                 break
-    return last[::-1]
+    return last[::-1][rule.skip :]
 
 
 def visible(entry: Entry, participant: str, rule: ContextRule, turn: str) -> bool:

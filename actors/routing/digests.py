@@ -83,7 +83,7 @@ class Digests:
     def of(self, turn: Turn, participant: str, rule: ContextRule, around: bytes) -> str:
         """What `request_digest` would give for a step with that rule and frame."""
         assert turn.started_at
-        if rule.window is not None or rule.upto < turn.started_at:
+        if rule.window is not None or rule.skip or rule.upto < turn.started_at:
             shown = context.shown(self._session, participant, rule, turn.id)
             return sha256(_lines(shown) + around).hexdigest()
         running = self._earlier(turn.started_at, participant, rule)

@@ -203,7 +203,7 @@ class SessionMachine:
         self._held, self._drawing = {}, set()
         self._engine = engine = TurnEngine(turn.config.max_steps)
         facts = Facts.of(orjson.loads(self.texts.load(turn.started.facts)))
-        self._payment.begin(facts)
+        self._payment.begin(facts, semantics)
         view = Turn(
             engine,
             id=turn.id,
@@ -304,7 +304,8 @@ class SessionMachine:
 
     def _record(self, batch: Batch, turn: TurnState, key: str, made: Made) -> list[Emission]:
         """Record what was made of a step; where it is not sent, returns what comes of that."""
-        batch.add(made.event, turn.id, key)
+        for event in made.events:
+            batch.add(event, turn.id, key)
         if made.failure is None or self._engine is None:
             return []
         return self._engine.feed(key, made.failure)
@@ -331,7 +332,7 @@ class SessionMachine:
 
 def _readable(semantics: Semantics) -> None:
     """Raise `UnknownEvent` for a turn that code of another release decided."""
-    ours = {"engine": ENGINES, "context": (context.VERSION,), "parsers": (PARSERS,)}
+    ours = {"engine": ENGINES, "context": context.VERSIONS, "parsers": (PARSERS,)}
     for name, versions in ours.items():
         if (theirs := getattr(semantics, name)) not in versions:
             raise UnknownEvent(

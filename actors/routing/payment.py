@@ -21,12 +21,13 @@ from events.payload import Derived
 from events.session import Session
 from events.turns import Turn
 from events.types import ModelAnswered, ModelAsked, ModelDiscarded, ModelFailed
+from events.values import Semantics
 
 
 class Made(NamedTuple):
-    """The event of a step, and what the router is told where the step is not sent."""
+    """The events of a step, and what the router is told where the step is not sent."""
 
-    event: Derived
+    events: tuple[Derived, ...]
     failure: Failure | None = None
 
 
@@ -37,42 +38,44 @@ class Payment:
         self._session = session
         self._asking = asking
         self._facts = Facts()
+        self._trims = True
         self._requested: dict[str, ModelAsked] = {}
 
-    def begin(self, facts: Facts) -> None:
+    def begin(self, facts: Facts, semantics: Semantics) -> None:
         """Another turn begins, on these facts."""
-        self._facts = facts
+        self._facts, self._trims = facts, semantics.context >= 2
         self._requested = {}
 
     def ask(self, turn: Turn, step: AskStep) -> Made:
         """Ask, or ask the account first; or say what budget of the session does not allow it."""
-        asked = self._asking.asked(turn, step)
         known, account = self._facts.of_model(step.participant, step.fallback), self._facts.account
+        length = known.get("context_length") if self._trims else None
+        asked, trimmed = self._asking.asked(turn, step, length)
+        before = () if trimmed is None else (trimmed,)
         needed = spending.most(self._session, turn, asked, known, account is not None)
         if needed is None:
-            return Made(asked)
+            return Made((*before, asked))
         ledger = self._session.ledger
         over = spending.overrun(ledger, turn.config, step.participant, needed)
         if over is not None:
             return _refused(step.key, over)
         asked = asked.model_copy(update={"reserved": needed})
         if account is None or not needed:
-            return Made(asked)
+            return Made((*before, asked))
         self._requested[step.key] = asked
-        return Made(
-            BudgetRequested(
-                account=account["stream"],
-                participant=step.participant,
-                amount=needed,
-                limit=account["limit"],
-            )
+        requested = BudgetRequested(
+            account=account["stream"],
+            participant=step.participant,
+            amount=needed,
+            limit=account["limit"],
         )
+        return Made((*before, requested))
 
     def decided(self, key: str, decision: BudgetReserved | BudgetRefused) -> Made:
         """What follows from what the account's owner has decided."""
         asked = self._requested.pop(key)
         if isinstance(decision, BudgetReserved):
-            return Made(asked)
+            return Made((asked,))
         return _refused(
             key,
             BudgetOverrun(
@@ -98,4 +101,4 @@ class Payment:
 
 def _refused(key: str, over: BudgetOverrun) -> Made:
     failure = Failure(over.participant, key, "BudgetExceeded", spending.explained(over))
-    return Made(over, failure)
+    return Made((over,), failure)

@@ -17,9 +17,8 @@ from events.config import Budget, SessionConfig
 from events.ledger import Ledger
 from events.prices import Prices
 from events.session import Session
-from events.turns import Turn
+from events.turns import Turn, text_size
 from events.types import BudgetOverrun, BudgetWarned, ModelAsked
-from events.values import Blob
 
 PER_MESSAGE = 64
 """Tokens that a message may take besides its text: its role, and what the model sets around it."""
@@ -41,17 +40,13 @@ def most(
     prices = Prices.model_validate(facts["prices"])
     assert turn.config
     size = sum(
-        PER_MESSAGE + len(part.label.encode()) + _size(part.content)
+        PER_MESSAGE + len(part.label.encode()) + text_size(part.content)
         for part in context.parts(session, turn, asked)
     )
     if asked.parameters.schema_ is not None:
         size += len(orjson.dumps(asked.parameters.schema_))
     length = asked.parameters.max_tokens or facts.get("context_length") or 0
     return prices.most(size, length, turn.config.deadline)
-
-
-def _size(text: str | Blob) -> int:
-    return text.size if isinstance(text, Blob) else len(text.encode("utf-8", "surrogatepass"))
 
 
 def limited(config: SessionConfig | None, participant: str) -> bool:

@@ -18,7 +18,8 @@ class AskStep(NamedTuple):
 
     `see` says up to where the conversation is shown: as it stood when the turn `start`ed (with the
     message), or as it stands `now`. `history` overrides the participant's mode. `upto` is set where
-    the step repeats an earlier one: it is shown what that one was, in its `window`. `fallback` n is
+    the step repeats an earlier one: it is shown what that one was, in its `window` and less what it
+    had to `skip`. `fallback` n is
     the participant's n-th fallback, asked `instead_of` the step that failed.
     """
 
@@ -33,6 +34,7 @@ class AskStep(NamedTuple):
     schema: dict[str, Any] | None = None
     upto: int | None = None
     window: int | None = None
+    skip: int = 0
     fallback: int = 0
     instead_of: str | None = None
 

@@ -327,6 +327,27 @@ def account() -> SessionLog:
     return log
 
 
+def trimmed() -> SessionLog:
+    """A conversation that outgrows two of three models, one with a window, and a retry of that."""
+    models = [one.model_dump(mode="json") for one in session_config().models]
+    models[0] |= {"max_tokens": 100}
+    models[1] |= {"window": 4}
+    facts = {
+        "ada": {"context_length": 700},
+        "bob": {"context_length": 400},
+        "cyd": {"context_length": None},
+    }
+    log = SessionLog(session_config(models=models), facts=facts)
+    for text in ("one", "two", "three"):
+        log.post(f"{text}: {'word ' * 60}")
+        log.play(lambda key, asked: answered(f"{asked.participant} says {'so ' * 60}"))
+    log.retry("t2", "ada")
+    log.play()
+    log.post("A last one that is too long for bob by itself. " * 40)
+    log.play()
+    return log
+
+
 RECORDED: tuple[Callable[[], SessionLog], ...] = (
     broadcast,
     coordinator,
@@ -341,6 +362,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     fallbacks,
     budgets,
     account,
+    trimmed,
 )
 
 

@@ -145,7 +145,7 @@ def test_a_torn_batch_diverges() -> None:
 def test_a_turn_of_another_release_is_not_run() -> None:
     for semantics in (
         Semantics(engine=3),
-        Semantics(context=2),
+        Semantics(context=3),
         Semantics(parsers=2),
         Semantics(router=99),
     ):
