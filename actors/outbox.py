@@ -60,9 +60,11 @@ class Outbox:
         self._flushing = False
         client = self._client
         if client._pending and client.is_connected and client._transport is not None:
-            data = b"".join(client._pending)
+            try:
+                client._transport.write(b"".join(client._pending))
+            except (OSError, RuntimeError):  # it is closed, and the client finds that out soon
+                return
             client._pending, client._pending_data_size = [], 0
-            client._transport.write(data)
 
     async def room(self) -> None:
         """Returns when the server takes what is sent, or at once where little was sent."""
@@ -72,7 +74,7 @@ class Outbox:
         self.flush()
         transport = cast(Any, self._client._transport)
         if transport is not None and self._client.is_connected:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):
                 await transport.drain()
 
     def drop(self) -> None:
