@@ -233,7 +233,7 @@ class Attempt:
 
     async def _to_answered(self, finished: Finished) -> ModelAnswered:
         answer = self._answer
-        duration = asyncio.get_running_loop().time() - answer.began
+        duration_ms = round((asyncio.get_running_loop().time() - answer.began) * 1000, 3)
         usage = finished.usage or answer.estimated_usage(self._characters)
         raw = finished.usage_raw
         if raw is not None and _size(raw) > LONGEST_RAW_USAGE:
@@ -247,10 +247,11 @@ class Attempt:
             finish_reason=finished.finish_reason,
             usage=usage,
             usage_raw=raw,
-            cost=self._cost(usage, duration, finished.served_model),
+            # By the recorded duration, so that anybody can calculate it again.
+            cost=self._cost(usage, duration_ms / 1000, finished.served_model),
             served_model=finished.served_model,
             first_token_ms=answer.first_token_ms,
-            duration_ms=round(duration * 1000, 3),
+            duration_ms=duration_ms,
             rhythm=answer.rhythm,
             notes=(*self._notes, *finished.notes),
         )

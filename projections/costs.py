@@ -25,6 +25,7 @@ from events.types import (
 from events.values import Usage, Value
 from projections.money import Money, add, plain
 from projections.projector import Page
+from projections.repricing import Repriced, Table, repriced
 
 
 class Spend(Value):
@@ -41,6 +42,9 @@ class Spend(Value):
     cost: Money = Field(default=Decimal(0), description="of the calls that have a price")
     priced: int = 0
     unpriced: int = Field(default=0, description="calls with tokens, but without a price")
+    repriced: Repriced | None = Field(
+        default=None, description="the same calls by another price table, where one was named"
+    )
 
 
 class CostLine(Spend):
@@ -63,6 +67,7 @@ class CostReport(Value):
 
     session: str | None
     position: int
+    prices: str | None = Field(default=None, description="the price table of `repriced`")
     total: Spend
     by_session: tuple[CostLine, ...] = ()
     by_participant: tuple[CostLine, ...] = ()
@@ -250,20 +255,27 @@ _FIGURES = f"{', '.join(f'SUM({name})' for name in _COUNTS)}, money_total(cost)"
 
 
 def cost_report(
-    connection: sqlite3.Connection, session: str | None, position: int, span: Span = EVERYTHING
+    connection: sqlite3.Connection,
+    session: str | None,
+    position: int,
+    span: Span = EVERYTHING,
+    table: Table | None = None,
 ) -> CostReport:
-    """The sums of one session, or of all."""
+    """The sums of one session, or of all; with `table` beside what they would be by its prices."""
     where, given = chosen(session, span)
+    again = None if table is None else _Again(connection, table, where, given)
 
     def lines(*names: str, source: str = "costs") -> tuple[CostLine, ...]:
         by = ", ".join(names)
         found = connection.execute(
             f"SELECT {by}, {_FIGURES} FROM {source} {where} GROUP BY {by} ORDER BY {by}", given
         )
+        other = {} if again is None else again.by(*names)
         return tuple(
             CostLine(
                 name=row[0],
                 provider=row[1] if len(names) > 1 else None,
+                repriced=None if again is None else other.get(row[: len(names)], Repriced()),
                 **_figures(row[len(names) :]),
             )
             for row in found
@@ -273,7 +285,11 @@ def cost_report(
     return CostReport(
         session=session,
         position=position,
-        total=Spend(**_figures(everything)),
+        prices=None if table is None else table.name,
+        total=Spend(
+            repriced=None if again is None else again.by().get((), Repriced()),
+            **_figures(everything),
+        ),
         by_session=lines("session") if session is None else (),
         by_participant=lines("participant") if session is not None else (),
         by_provider=lines("provider"),
@@ -281,6 +297,32 @@ def cost_report(
         by_day=lines("day"),
         by_tag=lines("tag", source="costs JOIN costs_tags USING (session)"),
     )
+
+
+class _Again:
+    """The same calls by other prices."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, table: Table, where: str, given: tuple[str, ...]
+    ) -> None:
+        found = repriced(connection, table.prices, where, given)
+        self._sums = {_Key(*group): sum for group, sum in found.items()}
+        self._tags: dict[str, list[str]] = {}
+        for tag, session in connection.execute("SELECT tag, session FROM costs_tags"):
+            self._tags.setdefault(session, []).append(tag)
+
+    def by(self, *names: str) -> dict[tuple[str, ...], Repriced]:
+        """Sums by the values of these columns."""
+        sums: dict[tuple[str, ...], Repriced] = {}
+        for key, one in self._sums.items():
+            groups = (
+                [tuple(getattr(key, name) for name in names)]
+                if names != ("tag",)
+                else [(tag,) for tag in self._tags.get(key.session, ())]
+            )
+            for group in groups:
+                sums[group] = sums[group] + one if group in sums else one
+        return sums
 
 
 def chosen(session: str | None, span: Span) -> tuple[str, tuple[str, ...]]:

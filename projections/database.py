@@ -11,15 +11,17 @@ from urllib.parse import quote
 
 from events.errors import ConfigError, StoreError
 from projections import tracking
+from projections.calls import Calls
 from projections.costs import EVERYTHING, CostReport, Costs, Span, cost_report
 from projections.entries import Transcript, entries
 from projections.money import teach_money
 from projections.projector import Projector
+from projections.repricing import Table
 from projections.sessions import SessionPage, Sessions, SessionSummary, list_sessions, one_session
 from projections.transcript import Transcripts
 
-SESSIONS, TRANSCRIPTS, COSTS = Sessions(), Transcripts(), Costs()
-PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS)
+SESSIONS, TRANSCRIPTS, COSTS, CALLS = Sessions(), Transcripts(), Costs(), Calls()
+PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS, CALLS)
 """What is kept."""
 
 MOST = 1000
@@ -81,13 +83,19 @@ class Reader:
             position = tracking.position(connection, TRANSCRIPTS, id)
         return Transcript(session=id, position=position, entries=found, next=more)
 
-    def costs(self, session: str | None = None, span: Span = EVERYTHING) -> CostReport:
-        """What one session has cost, or all of them; zero for an unknown session."""
-        with self._reading(COSTS) as (connection, sequence):
+    def costs(
+        self, session: str | None = None, span: Span = EVERYTHING, table: Table | None = None
+    ) -> CostReport:
+        """What one session has cost, or all of them; zero for an unknown session.
+
+        With `table` each line also says what the same calls would cost by its prices.
+        """
+        projectors = (COSTS,) if table is None else (COSTS, CALLS)
+        with self._reading(*projectors) as (connection, sequence):
             if session is None:
-                return cost_report(connection, None, sequence, span)
+                return cost_report(connection, None, sequence, span, table)
             position = tracking.position(connection, COSTS, session)
-            return cost_report(connection, session, position, span)
+            return cost_report(connection, session, position, span, table)
 
     def position(self, session: str) -> int:
         """The last position of that stream that all projections have seen; 0 for none."""
