@@ -98,14 +98,14 @@ class ClassicAnswer(Assembly):
         ended = item.get("generated_text") is not None
         if ended:
             details = item.get("details") or {}
-            reason = details.get("finish_reason")
-            self._told = reason is not None
+            reason = text_of(details.get("finish_reason") or "")
+            self._told = bool(reason)
             self._details = {
                 "finish_reason": reason,
                 "generated_tokens": details.get("generated_tokens"),
                 "input_length": details.get("input_length", _length(details.get("prefill"))),
             }
-            self.finish_reason = _FINISH_REASONS.get(reason or "", reason or "stop")
+            self.finish_reason = _FINISH_REASONS.get(reason, reason or "stop")
             self.done = True
         text = self._stops.passed(text)
         if ended:
@@ -127,7 +127,7 @@ def normalised(raw: Mapping[str, Any]) -> Usage | None:
     prompt, completion = raw.get("input_length"), raw.get("generated_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return Usage(input=prompt, output=completion)
+    return Usage(input=prompt, output=completion) if min(prompt, completion) >= 0 else None
 
 
 def _length(prefill: Any) -> int | None:

@@ -146,8 +146,10 @@ class ResponsesAnswer(Assembly):
         if response["status"] == "failed":
             self._fail(response.get("error") or {})
             return []
-        self._model = response.get("model")
-        self._usage = response.get("usage")
+        if model := response.get("model"):
+            self._model = text_of(model)
+        if usage := response.get("usage"):
+            self._usage = {**usage}
         pieces: list[Piece] = []
         for item in response.get("output") or ():
             self._take_call(item)
@@ -164,7 +166,7 @@ class ResponsesAnswer(Assembly):
     def _reason(self, response: dict[str, Any]) -> str:
         if response["status"] == "incomplete":
             reason = (response.get("incomplete_details") or {}).get("reason") or "length"
-            return _INCOMPLETE.get(reason, reason)
+            return _INCOMPLETE.get(text_of(reason), reason)
         return "tool_calls" if self._calls else "stop"
 
     def _take_call(self, item: dict[str, Any]) -> None:
@@ -199,7 +201,8 @@ class ResponsesAnswer(Assembly):
 def _texts(item: dict[str, Any]) -> list[tuple[str, str]]:
     """The texts of an item of output, each with its channel."""
     if item["type"] == "message":
-        return [("text", part.get("text") or part.get("refusal") or "") for part in item["content"]]
+        parts = item["content"]
+        return [("text", text_of(part.get("text") or part.get("refusal") or "")) for part in parts]
     if item["type"] == "reasoning":
         said = [part["text"] for part in item.get("content") or item.get("summary") or ()]
         return [("reasoning", "\n\n".join(said))]
@@ -208,7 +211,7 @@ def _texts(item: dict[str, Any]) -> list[tuple[str, str]]:
 
 def normalised(raw: dict[str, Any] | None) -> Usage | None:
     """The five disjoint parts of a usage; the details are within the sums, as in completions."""
-    if not isinstance(raw, dict):
+    if not raw:
         return None
     return chat_completions.normalised(
         {

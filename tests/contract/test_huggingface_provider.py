@@ -14,6 +14,7 @@ from actors.providers import chat_completions, huggingface_classic
 from actors.providers.config import ProviderSpec, create
 from actors.providers.port import ChatMessage, Delta, Tool
 from events.errors import (
+    BadResponse,
     ContextTooLong,
     ModelNotFound,
     ProviderError,
@@ -242,6 +243,13 @@ async def test_a_server_without_details_is_read_as_well() -> None:
         assert (answered.text, answered.end.finish_reason) == ("The log.", "stop")
         assert answered.end.usage is None
         assert any("finish_reason" in note for note in answered.end.notes)
+
+
+async def test_details_of_another_form_are_a_bad_response() -> None:
+    end = token("Yes.", generated_text="Yes.", details={"finish_reason": 7})
+    async with serving(CLASSIC, end) as (_, provider):
+        with pytest.raises(BadResponse, match="form of text generation"):
+            await listen(provider, ASKED)
 
 
 async def test_an_endpoint_that_does_not_tell_its_model_lists_none() -> None:

@@ -209,6 +209,24 @@ async def test_the_answer_of_another_api_is_none() -> None:
             await listen(provider, ASKED)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"output": [message(["Yes."])]},
+        {"output": [{**function_call(CALL), "arguments": 7}]},
+        {"usage": ["a list"]},
+        {"model": ["a list"]},
+        {"status": "incomplete", "incomplete_details": {"reason": 7}},
+    ],
+    ids=["text", "call", "usage", "model", "reason"],
+)
+async def test_an_end_of_another_form_is_a_bad_response(wrong: dict[str, Any]) -> None:
+    end = event("response.completed", response=response("completed") | wrong)
+    async with serving(DIALECT, end) as (_, provider):
+        with pytest.raises(BadResponse, match="form of the Responses API"):
+            await listen(provider, ASKED)
+
+
 # --- a real server ------------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ def response(status: str = "in_progress", **fields: Any) -> dict[str, Any]:
     }
 
 
-def message(text: str) -> dict[str, Any]:
+def message(text: Any) -> dict[str, Any]:
     """An item of output that says it."""
     return {
         "type": "message",
