@@ -89,6 +89,7 @@ class OllamaAnswer(Assembly):
         super().__init__(provider)
         self._sent = sent
         self._last: dict[str, Any] = {}
+        self._model = ""
         self._calls: list[ToolCall] = []
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
@@ -106,6 +107,7 @@ class OllamaAnswer(Assembly):
             self._take_call(call)
         if item["done"]:
             self._last = item
+            self._model = text_of(item.get("model") or self._model)
             self.finish_reason = text_of(item.get("done_reason") or "stop")
             self.done = True
         return pieces
@@ -123,7 +125,7 @@ class OllamaAnswer(Assembly):
             "tool_calls" if self._calls and finish_reason == "stop" else finish_reason,
             usage=normalised(raw),
             usage_raw=raw or None,
-            served_model=self._last.get("model"),
+            served_model=self._model or None,
             tool_calls=tuple(self._calls),
             notes=notes,
         )

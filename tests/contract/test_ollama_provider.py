@@ -15,7 +15,13 @@ from actors.providers.config import parse
 from actors.providers.ollama_chat import normalised
 from actors.providers.port import ChatMessage, ChatRequest, Provider, Tool
 from actors.providers.truncation import fewest_tokens
-from events.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
+from events.errors import (
+    BadResponse,
+    ContextTooLong,
+    ModelNotFound,
+    ProviderError,
+    ProviderUnavailable,
+)
 from events.values import Parameters, ToolCall, Usage
 from tests.contract.every_provider import ASKED, answer, serving
 from tests.contract.provider_calls import listen, made
@@ -211,6 +217,14 @@ async def test_the_counts_of_the_server_are_kept() -> None:
         assert raw is not None
         assert raw["load_duration"] == 101_397_084
         assert "done_reason" not in raw
+
+
+@pytest.mark.parametrize("wrong", [{"model": ["x"]}, {"done_reason": 7}, {"message": "x"}])
+async def test_an_end_of_another_form_is_no_answer(wrong: dict[str, Any]) -> None:
+    end = {"message": {"role": "assistant", "content": "Yes."}, **last(), **wrong}
+    async with ollama(json.dumps({"model": MODEL, **end}).encode() + b"\n") as (_, provider):
+        with pytest.raises(BadResponse, match="Ollama's API"):
+            await listen(provider, ASKED)
 
 
 @pytest.mark.parametrize(
