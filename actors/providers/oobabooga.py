@@ -62,7 +62,8 @@ class OobaboogaProvider(OpenAIProvider):
 
     def __init__(self, id: str, options: OobaboogaOptions) -> None:
         super().__init__(id, options)
-        self._legacy: bool | None = None
+        self._found = False
+        self._legacy = False
         self._loaded: str | None = None
 
     @property
@@ -86,7 +87,7 @@ class OobaboogaProvider(OpenAIProvider):
 
     async def _learn(self, model: str) -> None:
         # The old API is found anew each time: it tells nowhere else which model it has loaded.
-        if self._legacy is not False:
+        if self._legacy or not self._found:
             await self._probe()
         if self._legacy and self._loaded is None:
             raise nothing_loaded(self.id)
@@ -106,6 +107,7 @@ class OobaboogaProvider(OpenAIProvider):
             self._legacy = True
         else:
             self._legacy = False
+        self._found = True
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
         finished = False
@@ -120,7 +122,7 @@ class OobaboogaProvider(OpenAIProvider):
             raise
         except ProviderUnavailable:
             await self._stop()
-            self._legacy = None  # another release may be there when it comes back
+            self._found = False  # another release may be there when it comes back
             raise
 
     async def _stop(self) -> None:
