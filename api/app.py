@@ -16,7 +16,19 @@ from api.openapi import DESCRIPTION, describe
 from api.posting import ShortPost
 from api.problems import add_handlers
 from api.room import Room
-from api.routes import blobs, costs, events, health, models, pages, sessions, stream, turns, views
+from api.routes import (
+    blobs,
+    choices,
+    costs,
+    events,
+    health,
+    models,
+    pages,
+    sessions,
+    stream,
+    turns,
+    views,
+)
 
 VERSION = "1"
 """Version of the API's contract, as in the paths."""
@@ -59,7 +71,8 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for module in (sessions, turns, events, views, costs, models, blobs, health, stream, pages):
+    modules = (sessions, turns, events, views, costs, choices)
+    for module in (*modules, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)
     describe(app)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from events.errors import ConfigError, StoreError
 from projections import tracking
 from projections.calls import Calls
+from projections.choices import Choices, choices
 from projections.costs import EVERYTHING, CostReport, Costs, Span, cost_report
 from projections.entries import Transcript, entries
 from projections.money import teach_money
@@ -96,6 +97,11 @@ class Reader:
                 return cost_report(connection, None, sequence, span, table)
             position = tracking.position(connection, COSTS, session)
             return cost_report(connection, session, position, span, table)
+
+    def choices(self, span: Span = EVERYTHING) -> Choices:
+        """How models compare that did the same kind of work."""
+        with self._reading(COSTS, CALLS) as (connection, sequence):
+            return choices(connection, sequence, span)
 
     def position(self, session: str) -> int:
         """The last position of that stream that all projections have seen; 0 for none."""

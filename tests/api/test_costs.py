@@ -103,3 +103,22 @@ async def test_price_tables_that_are_none_are_refused(shared: LocalRoom) -> None
     wrong = await shared.http.get("/v1/costs", params={"prices": "bad"})
     assert wrong.status_code == 422
     assert "inptu" in wrong.json()["detail"]
+
+
+async def test_models_are_compared_by_what_they_did(shared: LocalRoom) -> None:
+    await shared.create("compared", "a:instant b:steady c:failing", tags=["comparison"])
+    for _ in range(5):
+        await shared.post("compared", wait=20)
+    answer = await shared.http.get("/v1/choices", params={"tag": "comparison"})
+    assert answer.status_code == 200
+    (found,) = answer.json()["comparisons"]
+    assert (found["pattern"], found["purpose"]) == ("broadcast", "answer")
+    assert [(one["model"], one["answered"], one["failed"]) for one in found["models"]] == [
+        ("failing", 0, 5),
+        ("instant", 5, 0),
+        ("steady", 5, 0),
+    ]
+    assert found["fastest"] == [{"provider": "paced", "model": "instant"}]
+    assert [one["model"] for one in found["cheapest"]] == ["instant", "steady"]
+    nothing = await shared.http.get("/v1/choices", params={"tag": "none has it"})
+    assert nothing.json()["comparisons"] == []
