@@ -44,8 +44,15 @@ PACED = ProviderSpec(id="paced", type="rehearsal", config={"pace": 10, "stall_ti
 class LocalRoom:
     """A running room. `http` speaks to it; its router can be stopped and started again."""
 
-    def __init__(self, settings: Settings, nats: BundledNats, providers: Providers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        nats: BundledNats,
+        providers: Providers,
+        environment: Mapping[str, str],
+    ) -> None:
         self.settings = settings
+        self.environment = environment
         self.nats = nats
         self.providers = providers
         self.store = open_store(settings.store_url)
@@ -74,7 +81,7 @@ class LocalRoom:
         self.router_bus = await Bus.connect(self.nats.url, name="router")
         grounds = Grounds(
             self.providers,
-            {},
+            self.environment,
             self.blobs,
             script_folder=self.settings.scripts_path,
             max_participants=self.settings.max_participants,
@@ -179,16 +186,18 @@ async def local_room(
 ) -> AsyncIterator[LocalRoom]:
     """A room with its data in `folder`; `changes` are settings by their field names."""
     settings = Settings(home=folder, port=0, **changes)
-    providers = Providers(*configured(None, environment or {}).values(), PACED, *specs)
+    environment = environment or {}
+    settings._environment.update(environment)
+    providers = Providers(*configured(None, environment).values(), PACED, *specs)
     async with contextlib.AsyncExitStack() as stack:
         nats = BundledNats(folder / "nats")
         await nats.start()
         stack.push_async_callback(nats.stop)
-        room = LocalRoom(settings, nats, providers)
+        room = LocalRoom(settings, nats, providers, environment)
         stack.push_async_callback(room.store.close)
         room.models_bus = await Bus.connect(nats.url, name="models")
         stack.push_async_callback(room.models_bus.close)
-        room.models = ModelHost(room.models_bus, room.blobs, providers, environment or {})
+        room.models = ModelHost(room.models_bus, room.blobs, providers, environment)
         stack.push_async_callback(room.models.stop)
         await room.start_router()
         stack.push_async_callback(room.stop_router)
