@@ -121,7 +121,9 @@ class AzureProvider(OpenAIProvider):
         return super()._body(replace(request, model=name), refused)
 
     def _assembly(self, request: ChatRequest) -> Assembly:
-        return super()._assembly(request) if self._responses else AzureAnswer(self.id)
+        if self._responses:
+            return super()._assembly(request)
+        return AzureAnswer(self.id, self._stops_kept(request))
 
     # --- errors --------------------------------------------------------------------------------
 

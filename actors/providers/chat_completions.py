@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
 from actors.providers.port import ChatMessage, ChatRequest, Finished, Tool
+from actors.providers.stops import Stops
 from events.values import ToolCall, Usage
 
 
@@ -83,8 +84,10 @@ class ChatAnswer(Assembly):
 
     FORM = "chat completions"
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, stops: tuple[str, ...] = ()) -> None:
+        """`stops` are stop sequences that the server does not take, to be kept here."""
         super().__init__(provider)
+        self._stops = Stops(stops)
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
         self._calls: dict[int, dict[str, str]] = {}
@@ -107,15 +110,23 @@ class ChatAnswer(Assembly):
                 break
             if reason := choice.get("finish_reason"):
                 self.finish_reason = text_of(reason)
-            delta = choice.get("delta") or choice.get("message")
-            if not delta:
-                continue
-            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-                pieces.append(("reasoning", text_of(reasoning)))
-            if content := delta.get("content") or delta.get("refusal"):
-                pieces.append(("text", text_of(content)))
-            if calls := delta.get("tool_calls"):
-                self._take_calls(calls)
+            if delta := choice.get("delta") or choice.get("message"):
+                pieces += self._said(delta)
+        if self._stops.met:
+            self.finish_reason, self.done = "stop", True
+        elif self.finish_reason and (rest := self._stops.rest()):
+            pieces.append(("text", rest))
+        return pieces
+
+    def _said(self, delta: dict[str, Any]) -> list[Piece]:
+        pieces: list[Piece] = []
+        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+            pieces.append(("reasoning", text_of(reasoning)))
+        content = delta.get("content") or delta.get("refusal")
+        if content and (text := self._stops.passed(text_of(content))):
+            pieces.append(("text", text))
+        if calls := delta.get("tool_calls"):
+            self._take_calls(calls)
         return pieces
 
     def _take_calls(self, parts: list[dict[str, Any]]) -> None:
@@ -133,6 +144,8 @@ class ChatAnswer(Assembly):
                 self.size += len(arguments)
 
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
+        if self._stops.met:
+            notes = (*notes, "stop: the answer was cut here, which costs its usage")
         return Finished(
             finish_reason,
             usage=normalised(self._usage),

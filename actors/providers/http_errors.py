@@ -32,6 +32,12 @@ _TOO_LONG = re.compile(
 _FILTERED = re.compile(
     r"content[ _](filter|policy|management)|responsible_?ai|moderation|safety system", re.IGNORECASE
 )
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|unrecognized|unknown|not (a )?(known|permitted|allowed)|deprecated"
+    r"|cannot both|extra[_ ](inputs|forbidden|fields)",
+    re.IGNORECASE,
+)
+_WISHES = ("temperature", "top_p", "seed", "stop")
 _NO_CREDIT = re.compile(
     r"insufficient_quota|credit balance|billing|payment|spend_limit", re.IGNORECASE
 )
@@ -92,6 +98,9 @@ class Refusal:
     def is_about(self, parameter: str) -> bool:
         """Whether the request is refused because that parameter is not known."""
         if self.status not in (400, 404, 422) or _TOO_LONG.search(self.words):
+            return False
+        # A wish whose value is wrong is not left out: whoever made it has to correct it.
+        if parameter in _WISHES and not _UNSUPPORTED.search(self.words):
             return False
         return re.search(rf"\b{parameter}\b", self.words) is not None
 

@@ -79,7 +79,7 @@ class HuggingFaceProvider(OpenAIProvider):
         return f"/{quote(request.model)}" if hosted else ""
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
-        options, schema = self._options, request.parameters.schema_
+        options = self._options
         if self._classic:
             return classic.body_of(
                 request,
@@ -88,12 +88,16 @@ class HuggingFaceProvider(OpenAIProvider):
                 structured=options.structured_output and "grammar" not in refused,
                 stream=options.stream,
             )
-        body, notes = super()._body(request, refused)
-        if "response_format" in refused and schema is not None and options.structured_output:
-            # The form of Text Generation Inference.
-            body["response_format"] = {"type": "json_object", "value": schema}
-            notes = ()
-        return body, notes
+        return super()._body(request, refused)
+
+    def _without_format(
+        self, body: dict[str, Any], schema: dict[str, Any], refused: Set[str]
+    ) -> Notes:
+        if not self._options.structured_output:
+            return super()._without_format(body, schema, refused)
+        # The form of Text Generation Inference.
+        body["response_format"] = {"type": "json_object", "value": schema}
+        return ()
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         if not self._classic:
@@ -105,7 +109,7 @@ class HuggingFaceProvider(OpenAIProvider):
         if self._classic:
             template = cast(HuggingFaceOptions, self._options).chat_template
             return classic.ClassicAnswer(self.id, classic.stops_of(request, template))
-        return HuggingFaceAnswer(self.id)
+        return HuggingFaceAnswer(self.id, self._stops_kept(request))
 
     # --- errors --------------------------------------------------------------------------------
 

@@ -46,20 +46,24 @@ class NvidiaProvider(OpenAIProvider):
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
         body, notes = super()._body(request, refused)
-        schema = request.parameters.schema_
-        if "response_format" in refused and "nvext" not in refused and schema is not None:
-            # The first releases of NIM take a schema only there.
-            body["nvext"] = {**body.get("nvext", {}), "guided_json": schema}
-            notes = ("response_format: not taken by this model, so guided_json was sent",)
         if request.chat_template is not None and not self._hosted:
             body["chat_template"] = request.chat_template
-        for key in ("seed", "chat_template"):
-            if key in refused and body.pop(key, None) is not None:
-                notes = (*notes, f"{key}: not taken by this model")
+            if "chat_template" in refused:
+                del body["chat_template"]
+                notes = (*notes, "chat_template: not taken by this model")
         return body, notes
 
+    def _without_format(
+        self, body: dict[str, Any], schema: dict[str, Any], refused: Set[str]
+    ) -> Notes:
+        if not self._options.structured_output or "nvext" in refused:
+            return super()._without_format(body, schema, refused)
+        # The first releases of NIM take a schema only there.
+        body["nvext"] = {**body.get("nvext", {}), "guided_json": schema}
+        return ("response_format: not taken by this model, so guided_json was sent",)
+
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        ours = (key for key in ("nvext", "seed", "chat_template") if key in body)
+        ours = (key for key in ("nvext", "chat_template") if key in body)
         return (*super()._negotiable(body), *ours)
 
     def _refused_as(self, said: Refusal, model: str) -> ProviderError:

@@ -26,6 +26,8 @@ _OTHER_LENGTH_KEY: Final = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
+_WISHES: Final = ("temperature", "top_p", "seed", "stop")
+"""What reasoning models refuse, or only in part take: left out then, and noted."""
 
 
 class OpenAIOptions(HttpOptions):
@@ -80,26 +82,44 @@ class OpenAIProvider(HttpProvider):
         if length_key in refused:
             length_key = _OTHER_LENGTH_KEY[length_key]
         structured = self._options.structured_output and "response_format" not in refused
+        notes: Notes = ()
         if self._responses:
-            return responses.body_of(request, structured=structured, stream=self._options.stream)
-        body = body_of(
-            request, structured=structured, length_key=length_key, stream=self._options.stream
-        )
-        notes = []
-        if request.parameters.schema_ is not None and not structured:
-            notes.append("response_format: not taken by this server, so the schema was not sent")
+            body, notes = responses.body_of(
+                request, structured=structured, stream=self._options.stream
+            )
+        else:
+            body = body_of(
+                request, structured=structured, length_key=length_key, stream=self._options.stream
+            )
+            schema = request.parameters.schema_
+            if schema is not None and not structured:
+                notes = self._without_format(body, schema, refused)
         if "stream_options" in refused:
             body.pop("stream_options", None)
-        return body, tuple(notes)
+        for key in _WISHES:
+            if key in refused and body.pop(key, None) is not None:
+                notes = (*notes, f"{key}: not taken by this model")
+        return body, notes
+
+    def _without_format(
+        self, body: dict[str, Any], schema: dict[str, Any], refused: Set[str]
+    ) -> Notes:
+        """What becomes of a schema where the server does not take `response_format`."""
+        return ("response_format: not taken by this server, so the schema was not sent",)
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        keys = ("response_format", "stream_options", self._length_key)
+        keys = ("response_format", "stream_options", self._length_key, *_WISHES)
         return tuple(key for key in keys if key in body)
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         if self._responses:
             return responses.ResponsesAnswer(self.id, request.parameters.stop)
-        return ChatAnswer(self.id)
+        return ChatAnswer(self.id, self._stops_kept(request))
+
+    def _stops_kept(self, request: ChatRequest) -> tuple[str, ...]:
+        """The stop sequences that the model does not take."""
+        kept = "stop" in self._refused.get(request.model, ())
+        return request.parameters.stop if kept else ()
 
     def _refused_as(self, said: Refusal, model: str) -> ProviderError:
         return super()._refused_as(openrouter.explained(said, self._http.secrets), model)

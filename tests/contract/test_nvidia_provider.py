@@ -61,14 +61,6 @@ async def test_a_schema_that_is_not_taken_at_all_is_left_out_and_noted() -> None
         assert not provider.capabilities(MODEL).structured_output
 
 
-async def test_a_seed_that_is_not_taken_is_left_out_and_noted() -> None:
-    async with serving(NIM, *answer(NIM, "Yes.")) as (server, provider):
-        refusing(server, "seed")
-        answered = await listen(provider, replace(ASKED, parameters=Parameters(seed=4)))
-        assert "seed" not in server.requests[1].body
-        assert answered.end.notes == ("seed: not taken by this model",)
-
-
 async def test_a_chat_template_is_sent_to_one_s_own_server() -> None:
     asked = replace(ASKED, chat_template="{{ messages }}")
     async with serving(NIM, *answer(NIM, "Yes.")) as (server, provider):
