@@ -23,6 +23,8 @@ from events.errors import (
 )
 
 LONGEST_MESSAGE = 400  # characters of what the server says
+WISHES = ("temperature", "top_p", "seed", "stop")
+"""Parameters that a model may refuse; where only the value is wrong, that has to be said."""
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum context|too many tokens|prompt is too long"
@@ -37,7 +39,6 @@ _UNSUPPORTED = re.compile(
     r"|cannot both|extra[_ ](inputs|forbidden|fields)",
     re.IGNORECASE,
 )
-_WISHES = ("temperature", "top_p", "seed", "stop")
 _NO_CREDIT = re.compile(
     r"insufficient_quota|credit balance|billing|payment|spend_limit", re.IGNORECASE
 )
@@ -99,8 +100,7 @@ class Refusal:
         """Whether the request is refused because that parameter is not known."""
         if self.status not in (400, 404, 422) or _TOO_LONG.search(self.words):
             return False
-        # A wish whose value is wrong is not left out: whoever made it has to correct it.
-        if parameter in _WISHES and not _UNSUPPORTED.search(self.words):
+        if parameter in WISHES and not _UNSUPPORTED.search(self.words):
             return False
         return re.search(rf"\b{parameter}\b", self.words) is not None
 

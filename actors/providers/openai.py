@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from actors.providers import openrouter, responses
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.chat_completions import ChatAnswer, body_of
-from actors.providers.http_errors import Refusal
+from actors.providers.http_errors import WISHES, Refusal
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Capabilities, ChatRequest
@@ -26,8 +26,6 @@ _OTHER_LENGTH_KEY: Final = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
-_WISHES: Final = ("temperature", "top_p", "seed", "stop")
-"""What reasoning models refuse, or only in part take: left out then, and noted."""
 
 
 class OpenAIOptions(HttpOptions):
@@ -96,7 +94,7 @@ class OpenAIProvider(HttpProvider):
                 notes = self._without_format(body, schema, refused)
         if "stream_options" in refused:
             body.pop("stream_options", None)
-        for key in _WISHES:
+        for key in WISHES:
             if key in refused and body.pop(key, None) is not None:
                 notes = (*notes, f"{key}: not taken by this model")
         return body, notes
@@ -108,7 +106,7 @@ class OpenAIProvider(HttpProvider):
         return ("response_format: not taken by this server, so the schema was not sent",)
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        keys = ("response_format", "stream_options", self._length_key, *_WISHES)
+        keys = ("response_format", "stream_options", self._length_key, *WISHES)
         return tuple(key for key in keys if key in body)
 
     def _assembly(self, request: ChatRequest) -> Assembly:
