@@ -20,6 +20,7 @@ from api.routes import (
     blobs,
     choices,
     costs,
+    estimates,
     events,
     health,
     models,
@@ -71,7 +72,7 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    modules = (sessions, turns, events, views, costs, choices)
+    modules = (sessions, turns, estimates, events, views, costs, choices)
     for module in (*modules, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from statistics import median
 from typing import Any, NamedTuple
 
 from events.envelope import Event
@@ -220,3 +221,34 @@ def _tallied(connection: sqlite3.Connection, event: Event, data: VotesTallied) -
             for one in data.tallies
         ],
     )
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+class Past(NamedTuple):
+    """Medians of a model's answers for one purpose: tokens, reasoning included, and seconds."""
+
+    observations: int
+    tokens: int
+    seconds: float
+
+
+def past(connection: sqlite3.Connection, provider: str, model: str) -> dict[str, Past]:
+    """What a model has answered so far, by purpose."""
+    rows = connection.execute(
+        "SELECT purpose, output + reasoning, duration FROM calls "
+        "WHERE provider = ? AND model = ? AND outcome = 'answered'",
+        (provider, model),
+    )
+    answers: dict[str, list[tuple[int, float]]] = {}
+    for purpose, tokens, duration in rows:
+        answers.setdefault(purpose, []).append((tokens, duration))
+    return {
+        purpose: Past(
+            len(found),
+            round(median(tokens for tokens, _ in found)),
+            median(duration for _, duration in found) / 1000,
+        )
+        for purpose, found in answers.items()
+    }

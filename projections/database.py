@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from events.errors import ConfigError, StoreError
 from projections import tracking
-from projections.calls import Calls
+from projections.calls import Calls, Past, past
 from projections.choices import Choices, choices
 from projections.costs import EVERYTHING, CostReport, Costs, Span, cost_report
 from projections.entries import Transcript, entries
@@ -102,6 +102,11 @@ class Reader:
         """How models compare that did the same kind of work."""
         with self._reading(COSTS, CALLS) as (connection, sequence):
             return choices(connection, sequence, span)
+
+    def past(self, models: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Past]]:
+        """What these models, by provider and name, have answered so far, by purpose."""
+        with self._reading(CALLS) as (connection, _):
+            return {model: past(connection, *model) for model in set(models)}
 
     def position(self, session: str) -> int:
         """The last position of that stream that all projections have seen; 0 for none."""

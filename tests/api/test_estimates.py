@@ -1,0 +1,71 @@
+"""Estimates at the door."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from actors.providers.config import ProviderSpec
+from tests.rooms import LocalRoom, config, local_room
+
+PRICED = ProviderSpec(
+    id="priced",
+    type="rehearsal",
+    config={"prices": {"*": {"input": 1, "output": 10, "request": "0.5", "table": "ours"}}},
+)
+
+
+async def test_a_message_is_estimated_and_not_sent(tmp_path: Path) -> None:
+    seats = [
+        {"id": id, "provider": "priced", "model_name": "instant", "max_tokens": 200} for id in "ab"
+    ]
+    wanted = {"session_id": "s1", "models": seats, "history": "isolated", "budget": 10}
+    async with local_room(tmp_path, PRICED) as room:
+        draft = {"session": wanted, "content": "What is a saga?"}
+        first = (await room.http.post("/v1/estimate", json=draft)).json()
+        assert (await room.http.get("/v1/sessions/s1")).status_code == 404
+        assert [one["observations"] for one in first["participants"]] == [0, 0]
+        assert first["participants"][0]["prices"] == "ours"
+
+        await room.http.post("/v1/sessions", json=wanted)
+        path = "/v1/sessions/s1/estimate"
+        message = {"content": "What is a saga?"}
+        begun = (await room.http.post(path, json=message)).json()
+        assert begun == first | {"position": 1}
+        turn = await room.post("s1", "What is a saga?", wait=20)
+        spent = sum(Decimal(answer["cost"]["amount"]) for answer in turn["answers"])
+        assert spent <= Decimal(begun["cost"]["most"])
+
+        again = (await room.http.post(path, json=message)).json()
+        assert again["position"] == turn["position"]
+        # Both sit on the same model, so both answers count for each.
+        assert [one["observations"] for one in again["participants"]] == [2, 2]
+        middle = round(median(one["usage"]["output"] for one in turn["answers"]))
+        for one in again["participants"]:
+            assert one["output_tokens"] == {"likely": middle, "most": 200}
+        assert again["budget"]["limit"] == "10"
+        assert Decimal(again["budget"]["spent"]) == spent
+        assert Decimal(again["budget"]["left"]) == 10 - spent
+        events = (await room.http.get("/v1/sessions/s1/events")).json()
+        assert events["next"] == turn["position"]
+
+
+async def test_what_cannot_be_estimated_is_refused(shared: LocalRoom) -> None:
+    async def refused(path: str, body: dict[str, Any]) -> int:
+        answer = await shared.http.post(path, json=body)
+        assert answer.json()["detail"]
+        return answer.status_code
+
+    message = {"content": "Hello"}
+    assert await refused("/v1/sessions/nowhere/estimate", message) == 404
+    await shared.create("closed", "a")
+    await shared.http.post("/v1/sessions/closed/close")
+    assert await refused("/v1/sessions/closed/estimate", message) == 409
+    assert await refused("/v1/sessions/closed/estimate", {"content": ""}) == 422
+    unknown = config("unknown", "a")
+    unknown["models"][0]["provider"] = "nobody"
+    assert await refused("/v1/estimate", {"session": unknown, **message}) == 422
+    wrong = config("wrong", "a:no-such-temper")
+    assert await refused("/v1/estimate", {"session": wrong, **message}) == 422
