@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -41,6 +42,8 @@ LOOK = 0.5
 """Seconds between two looks at Ray's servers."""
 SERVERS = ("gcs_server", "raylet")
 """Ray's own processes without which nothing goes on."""
+
+_NODE_NAMES = MappingProxyType({"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"})
 
 Health = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 Service = Callable[[dict[str, Any]], AbstractAsyncContextManager[Health]]
@@ -165,14 +168,28 @@ class Cluster:
                     return name
             await asyncio.sleep(LOOK)
 
-    async def start(self, service: Service, name: str, settings: dict[str, Any]) -> Actor:
+    async def start(
+        self,
+        service: Service,
+        name: str,
+        settings: dict[str, Any],
+        resources: Mapping[str, float] = MappingProxyType({}),
+    ) -> Actor:
         """Have `service` running under `name`; one of that name that runs already is used.
 
+        It runs on a machine that has the `resources`, and takes them: `num_cpus`, `num_gpus`,
+        `memory` in bytes, or any other that nodes of the cluster name.
+
         Returns when it is ready. Raises `ActorGone` where it could not be started in time, or a
-        `ConfigError` where the service refused its settings.
+        `ConfigError` where the service refused its settings or no machine has the resources.
         """
+        await asyncio.to_thread(_check_place, resources)
         handle = _REMOTE.options(
-            name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            **placing(resources),
         ).remote(service, settings)
         actor = Actor(name, handle)
         try:
@@ -222,6 +239,29 @@ async def joined(address: str, scratch: Path) -> AsyncIterator[Cluster]:
         yield Cluster({} if address else _servers())
     finally:
         await asyncio.to_thread(ray.shutdown)
+
+
+def placing(resources: Mapping[str, float]) -> dict[str, Any]:
+    """What Ray is told of an actor that needs these."""
+    own: dict[str, float] = {key: resources[key] for key in resources if key in _NODE_NAMES}
+    if "memory" in own:
+        own["memory"] = int(own["memory"])
+    return {**own, "resources": {key: resources[key] for key in resources if key not in own}}
+
+
+def _check_place(resources: Mapping[str, float]) -> None:
+    """Raise a `ConfigError` where no machine will ever do, rather than wait for one."""
+    if not resources:
+        return
+    wanted = {_NODE_NAMES.get(key, key): value for key, value in resources.items()}
+    known: Any = ray.nodes  # it has no types
+    nodes = [node["Resources"] for node in known() if node["Alive"]]
+    if not any(all(node.get(key, 0) >= wanted[key] for key in wanted) for node in nodes):
+        asked = ", ".join(f"{key} {value:g}" for key, value in resources.items())
+        raise ConfigError(
+            f"no machine of the Ray cluster has {asked}: lower `resources` of the provider, or let"
+            " such a machine join the cluster that CONTROL_ROOM_RAY names"
+        )
 
 
 async def _result(reference: Any) -> Any:

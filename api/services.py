@@ -51,7 +51,8 @@ def service_settings(settings: Settings, providers: Providers, nats_url: str) ->
     }
 
 
-def _providers(settings: dict[str, Any]) -> Providers:
+def providers_of(settings: dict[str, Any]) -> Providers:
+    """The providers that are in the settings of a service."""
     return Providers(*(ProviderSpec.model_validate(spec) for spec in settings["providers"]))
 
 
@@ -63,7 +64,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
     store = await _store(settings["store"])
     blobs = open_blobs(settings["store"])
     grounds = Grounds(
-        _providers(settings),
+        providers_of(settings),
         os.environ,
         blobs,
         script_folder=Path(settings["scripts"]),
@@ -93,7 +94,7 @@ async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
     """A host named `settings["name"]` of `settings["models"]`; more are added to it by request."""
     prepare(settings["log_level"], _log_file(settings, settings["name"]))
     bus = await Bus.connect(settings["nats"], name=settings["name"])
-    host = ModelHost(bus, open_blobs(settings["store"]), _providers(settings), os.environ)
+    host = ModelHost(bus, open_blobs(settings["store"]), providers_of(settings), os.environ)
     for provider, model in settings["models"]:  # those that it began with, after a restart too
         await host.ensure(provider, model)
 

@@ -28,7 +28,7 @@ _log = logging.getLogger("api.supervisor")  # it runs as a script
 WATCH = 1.0
 """Seconds between two looks at the router."""
 MAX_HOSTS = 32
-"""Processes for models at most; further models share them."""
+"""Processes for models at most; further models share them. Those with `resources` are apart."""
 ADD_WITHIN = 10.0
 """Seconds in which a host has to have a further model running."""
 
@@ -46,6 +46,12 @@ class Supervisor:
         self._bus = bus
         self._settings = settings
         self._per_process = per_process
+        self._providers = services.providers_of(settings)
+        self._resources = {
+            id: {name: float(value) for name, value in spec.config["resources"].items()}
+            for id, spec in self._providers.items()
+            if spec.config.get("resources")
+        }
         self._placed: dict[tuple[str, str], int] = {}
         self._hosts: dict[int, Actor] = {}
         self._locks: dict[int, asyncio.Lock] = {}
@@ -74,9 +80,8 @@ class Supervisor:
 
     async def ensure(self, provider: str, model: str) -> None:
         """Returns when an actor of the model takes calls."""
-        place = self._placed.setdefault(
-            (provider, model), len(self._placed) // self._per_process % MAX_HOSTS
-        )
+        resources = self._resources.get(self._providers.find(provider).id, {})
+        place = self._place(provider, model, alone=bool(resources))
         async with self._locks.setdefault(place, asyncio.Lock()):
             host = self._hosts.get(place)
             if host is not None:
@@ -92,12 +97,24 @@ class Supervisor:
             if host is None:
                 name = f"models-{place}"
                 settings = {**self._settings, "name": name, "models": [[provider, model]]}
-                host = await self._cluster.start(services.models, name, settings)
+                host = await self._cluster.start(services.models, name, settings, resources)
                 self._hosts[place] = host
                 return
             wanted = Ensure(provider=provider, model=model)
             answer = await self._bus.request(subjects.host(host.name), wanted, timeout=ADD_WITHIN)
             raised(Reply.model_validate_json(answer))
+
+    def _place(self, provider: str, model: str, *, alone: bool) -> int:
+        """The number of the model's host; one that needs resources has a host of its own."""
+        place = self._placed.get((provider, model))
+        if place is None:
+            if alone:
+                place = MAX_HOSTS + sum(each >= MAX_HOSTS for each in self._placed.values())
+            else:
+                shared = sum(each < MAX_HOSTS for each in self._placed.values())
+                place = shared // self._per_process % MAX_HOSTS
+            self._placed[provider, model] = place
+        return place
 
     async def _start_router(self) -> Actor:
         settings = {**self._settings, "partitions": list(range(subjects.PARTITIONS))}

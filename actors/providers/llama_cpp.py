@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ class LlamaCppOptions(Options):
         """As many calls at once as a model computes, unless set otherwise."""
         slots = max(file.parallel for file in self.models.values())
         given = "max_concurrency" in self.model_fields_set
-        return Limits(self.max_concurrency if given else slots, self.tries)
+        return super().limits if given else replace(super().limits, max_concurrency=slots)
 
 
 @dataclass(frozen=True, slots=True)
