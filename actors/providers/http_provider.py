@@ -136,7 +136,9 @@ class HttpProvider(ABC):
                     option = "stall_timeout"
                 if answer.error:
                     raise self._inner_error(answer.error, request.model)
-                if fault := decoder.fault or answer.fault:
+                # An item that the answer does not take came before the bytes that are no item; and
+                # what comes after the end does not count, whether it came along with it or not.
+                if fault := answer.fault or (None if answer.done else decoder.fault):
                     raise fault
                 if option == "stall_timeout":
                     by = clock() + self._settings.stall_timeout
