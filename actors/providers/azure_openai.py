@@ -137,6 +137,7 @@ class AzureProvider(OpenAIProvider):
                 f" (404): check deployments, endpoint and api_version. It says: {said.message}"
             )
         if isinstance(error, ContentFiltered) and (found := _found_by_filter(said.content)):
+            found = self._http.secrets.hidden(found)
             return ContentFiltered(
                 f"provider {self.id!r} refuses the content ({found}): change what is asked."
                 f" It says: {said.message}"

@@ -25,8 +25,8 @@ def explained(said: Refusal, secrets: Secrets) -> Refusal:
         said = replace(said, message=secrets.hidden(message)[:LONGEST_MESSAGE])
     if said.status == 403 and (reasons := metadata.get("reasons")):
         # No fault of the key.
-        message = f"{said.message} ({_text(reasons)})"
-        return replace(said, status=451, codes="content_filter", message=message[:LONGEST_MESSAGE])
+        message = secrets.hidden(f"{said.message} ({_text(reasons)})")[:LONGEST_MESSAGE]
+        return replace(said, status=451, codes="content_filter", message=message)
     if said.status == 402 and metadata.get("limit_source") == "openrouter_in_flight_budget":
         # There is credit, and it is reserved by calls that have not ended.
         return replace(said, status=429)

@@ -33,7 +33,7 @@ from tests.servers.dialects.azure_openai import (
     filtered,
     refused_prompt,
 )
-from tests.servers.dialects.dialect import MODEL
+from tests.servers.dialects.dialect import KEY, MODEL
 from tests.servers.entra import CLIENT, SECRET, TENANT, TokenServer, token_server
 from tests.servers.scripted import ScriptedServer
 
@@ -92,6 +92,14 @@ async def test_a_refused_prompt_names_the_categories(dialect: AzureDialect) -> N
     assert not caught.value.retryable
     assert "violence, severity medium; jailbreak" in caught.value.message
     assert "hate" not in caught.value.message
+
+
+async def test_a_category_is_told_without_a_secret() -> None:
+    body = refused_prompt().replace(b"violence", KEY.encode())
+    async with serving(DATED, body, status=400) as (_, provider):
+        with pytest.raises(ContentFiltered, match=r"\[secret\], severity medium") as caught:
+            await listen(provider, ASKED)
+    assert KEY not in caught.value.message
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at-once", "asynchronous-filter"])

@@ -81,6 +81,7 @@ LEAKING = {"provider_name": "Acme", "raw": {"error": f"bad header {KEY}"}}
 BUDGET = {"limit_source": "openrouter_in_flight_budget"}
 REFUSALS: list[tuple[int, dict[str, Any] | None, type[ProviderError], bool, str]] = [
     (403, {"reasons": ["violence", "hate"]}, ContentFiltered, False, "violence, hate"),
+    (403, {"reasons": [KEY]}, ContentFiltered, False, "([secret])"),
     (403, None, AuthenticationFailed, False, "api_key"),
     (400, UPSTREAM, ContextTooLong, False, "Acme says"),
     (400, LEAKING, ProviderError, False, "bad header [secret]"),
