@@ -9,11 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from actors.bus import Bus, Msg
+from actors import subjects
+from actors.bus import Bus, Msg, Subscription
 from actors.messages import Ensure, Problem, Reply
 from actors.model import ModelActor
 from actors.providers.config import Providers, create
 from actors.providers.port import Provider
+from actors.reports import tell
 from events.errors import ConfigError, ControlRoomError
 from events.store import BlobStore
 
@@ -33,6 +35,7 @@ class ModelHost:
         self._providers: dict[str, Provider] = {}
         self._models: dict[tuple[str, str], ModelActor] = {}
         self._lock = asyncio.Lock()
+        self._telling: Subscription | None = None
 
     async def ensure(self, provider: str, model: str) -> None:
         """Returns when the model's actor takes calls; raises `ConfigError` where it cannot."""
@@ -47,6 +50,8 @@ class ModelHost:
             actor = ModelActor(self._bus, self._blobs, adapter, provider, model)
             await actor.start()
             self._models[provider, model] = actor
+            if self._telling is None:
+                self._telling = await self._bus.subscribe(subjects.REPORT, self._tell)
 
     async def serve(self, msg: Msg) -> None:
         """Answer a request to have a model running."""
@@ -60,8 +65,13 @@ class ModelHost:
 
     async def stop(self) -> None:
         """Finish what is under way, within bounds, and give back connections."""
+        if self._telling is not None:
+            await self._telling.unsubscribe()
         await asyncio.gather(*(actor.stop() for actor in self._models.values()))
         await asyncio.gather(*(adapter.close() for adapter in self._providers.values()))
+
+    async def _tell(self, msg: Msg) -> None:
+        await tell(self._bus, msg, [await actor.health() for actor in self._models.values()])
 
     async def health(self) -> dict[str, Any]:
         """Provider and model of every actor here, and what each says of itself."""

@@ -86,6 +86,10 @@ def host(name: str) -> str:
 ALL_COMMITS = "room.commit.*"
 PROJECTED = "room.projected"
 """Notice that the projections have advanced; a hint, never the record."""
+REPORT = "room.report"
+"""Asks every host of models what they do."""
+REPORTED = "room.reported."
+"""Begins the subjects at which they answer that."""
 SUPERVISOR = "room.supervisor"
 """Requests to the supervisor: start the actor of a model."""
 

@@ -268,12 +268,22 @@ class EventPage(BaseModel):
     next: int = Field(description="give it as 'after' to get what follows")
 
 
+BreakerState = Literal["closed", "open", "half-open"]
+
+
 class ProviderView(BaseModel):
     """A configured provider; never a secret of it."""
 
     id: str
     type: str
-    missing: tuple[str, ...] = Field(description="environment variables that it still needs")
+    missing: tuple[str, ...] = Field(
+        description="environment variables that it still needs, and files (file:/path)"
+    )
+    reachable: bool = Field(description="whether it answers now")
+    detail: str | None = Field(default=None, description="why it does not")
+    breakers: dict[str, BreakerState] = Field(
+        description="of its models that run; one that is open is not asked for a while"
+    )
 
 
 class ProvidersView(BaseModel):
@@ -296,11 +306,25 @@ class UnavailableView(BaseModel):
     detail: str
 
 
+class RunningView(BaseModel):
+    """An actor of a model, which takes calls now."""
+
+    provider: str
+    model_name: str
+    running: int = Field(description="calls that its provider works on")
+    waiting: int = Field(description="calls that wait for their turn, a limit or the next try")
+    answered: int
+    failed: int
+    held_for: float = Field(description="seconds for which its provider takes no call")
+    breaker: BreakerState
+
+
 class ModelsView(BaseModel):
     """The models that the providers offer; some do not tell theirs, and take any name they know."""
 
     models: tuple[ModelView, ...]
     unavailable: tuple[UnavailableView, ...]
+    running: tuple[RunningView, ...]
 
 
 class Health(BaseModel):

@@ -61,6 +61,7 @@ class HttpProvider(ABC):
         # What each model was found not to take, so that it is refused only once.
         self._refused: dict[str, frozenset[str]] = {}
         self._paces: dict[str, Pace] = {}
+        self._heard = False
 
     @property
     def limits(self) -> Limits:
@@ -79,6 +80,17 @@ class HttpProvider(ABC):
     async def close(self) -> None:
         await self._http.close()
 
+    async def check(self) -> None:
+        """Raise a `ProviderError` where the server does not answer.
+
+        It is asked for its models; where those are configured, for whatever is at its address.
+        """
+        self._heard = False
+        await self.models()
+        if not self._heard:
+            async with self._http.guarded(), asyncio.timeout(LIST_WITHIN):
+                (await self._http.get("")).close()
+
     def hide(self, *texts: str) -> None:
         """Say none of these in an error."""
         self._http.secrets.add(*texts)
@@ -87,6 +99,9 @@ class HttpProvider(ABC):
 
     async def _learn(self, model: str) -> None:  # noqa: B027 - most types need not ask
         """Ask the server what must be known of the model, or of itself, before the request."""
+
+    @abstractmethod
+    async def models(self) -> tuple[str, ...]: ...
 
     @abstractmethod
     def _path(self, request: ChatRequest) -> str:
@@ -221,6 +236,7 @@ class HttpProvider(ABC):
             asyncio.timeout(LIST_WITHIN),
             await self._got(path, body) as response,
         ):
+            self._heard = True
             if response.status != 200:
                 raise self._refused_as(await self._http.refusal(response), model)
             body = await read(response.content, LONGEST_LIST)

@@ -135,11 +135,16 @@ def providers(url: Url = None, as_json: AsJson = False) -> None:
             return room.OK
         from api.cli.tables import row, table
 
-        shown = table("provider", "type", "needs")
+        shown = table("provider", "type", "answers", "needs")
         for each in found["providers"]:
             needs = ", ".join(each["missing"])
-            row(shown, each["id"], each["type"], f"set {needs}" if needs else "nothing more")
+            answers = "yes" if each["reachable"] else "no"
+            needs = f"set {needs}" if needs else "nothing more"
+            row(shown, each["id"], each["type"], answers, needs)
         room.console().print(shown)
+        for each in found["providers"]:
+            if not each["reachable"] and not each["missing"]:
+                room.complain(f"{each['id']} does not answer: {each['detail']}")
         return room.OK
 
     room.with_room(url, work)

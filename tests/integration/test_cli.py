@@ -219,7 +219,7 @@ async def test_sessions_models_and_providers(room: LocalRoom) -> None:
     assert "paced/steady" in (await run(room, "models")).out
     models = json.loads((await run(room, "models", "--json")).out)["models"]
     assert {"provider": "paced", "model_name": "cutting"} in models
-    assert re.search("paced +rehearsal +nothing more", (await run(room, "providers")).out)
+    assert re.search("paced +rehearsal +yes +nothing more", (await run(room, "providers")).out)
     assert json.loads((await run(room, "providers", "--json")).out)["providers"]
 
 
