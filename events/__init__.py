@@ -59,6 +59,7 @@ from events.types import TurnQueued as TurnQueued  # a message waits behind the 
 from events.types import TurnStarted as TurnStarted  # a turn began
 from events.types import VoteCast as VoteCast  # a ballot
 from events.types import VotesTallied as VotesTallied  # the count and the winner
+from events.values import Attachment as Attachment  # a file that belongs to a message
 from events.values import Blob as Blob  # a reference to content beside the store
 from events.values import Cost as Cost  # money of one call
 from events.values import Message as Message  # what a person posted

@@ -17,6 +17,7 @@ from events.turns import (
     Timer,
     Turn,
     TurnStatus,
+    shown_size,
     text_digest,
     text_size,
 )
@@ -74,7 +75,9 @@ class Session:
         self.queue: list[str] = []
         self.entries: list[Entry] = []
         self.said = 0
-        """Bytes of all that was ever said."""
+        """Bytes of all that was ever said, texts attached included."""
+        self.images = 0
+        """Pictures that were ever attached."""
         self.revision = 0
         """Grows when `entries` changes anywhere but at its end."""
         self.commands: dict[str, Done] = {}
@@ -139,20 +142,21 @@ class Session:
         turn.timers[DEADLINE] = Timer(self.config.deadline, event.at)
         self.open = turn
         if turn.message is not None:
-            content = turn.message.content
-            self.entries.append(
-                Entry(
-                    event.position,
-                    turn.id,
-                    None,
-                    None,
-                    "",
-                    content,
-                    text_digest(content),
-                    text_size(content),
-                )
+            content, attachments = turn.message.content, turn.message.attachments
+            entry = Entry(
+                event.position,
+                turn.id,
+                None,
+                None,
+                "",
+                content,
+                text_digest(content),
+                text_size(content) + shown_size(attachments),
+                attachments=attachments,
             )
-            self.said += text_size(content)
+            self.entries.append(entry)
+            self.said += entry.size
+            self.images += entry.images
 
     def _asked(self, event: Event, data: ModelAsked) -> None:
         turn, key = self._turn(event)

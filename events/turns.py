@@ -21,7 +21,7 @@ from events.types import (
     TurnFailed,
     TurnStarted,
 )
-from events.values import Blob, Message, Text
+from events.values import Attachment, Blob, Message, Text
 
 DEADLINE = "deadline"
 """Step key of the timer that limits a whole turn."""
@@ -44,12 +44,25 @@ def text_size(text: Text) -> int:
     return text.size if isinstance(text, Blob) else len(text.encode("utf-8", "surrogatepass"))
 
 
+FRAME = 64
+"""Bytes, at most, of what stands around the name and the text of an attachment."""
+
+
+def shown_size(attachments: tuple[Attachment, ...]) -> int:
+    """Bytes of text, at most, that a model is shown of the attachments, their names included."""
+    return sum(
+        FRAME + 2 * len(one.name.encode()) + (0 if one.is_image else one.size)
+        for one in attachments
+    )
+
+
 @dataclass(slots=True)
 class Entry:
     """One utterance of the conversation.
 
-    `participant` is None for the person, `size` is in bytes. A newer answer to the same question
-    stands at the place of the older, which is hidden from `superseded_at` on.
+    `participant` is None for the person, `size` is in bytes, with the texts attached. A newer
+    answer to the same question stands at the place of the older, which is hidden from
+    `superseded_at` on.
     """
 
     position: int
@@ -61,6 +74,12 @@ class Entry:
     digest: str
     size: int
     superseded_at: int | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """How many pictures belong to it."""
+        return sum(one.is_image for one in self.attachments)
 
 
 @dataclass(slots=True)

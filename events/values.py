@@ -40,6 +40,20 @@ class Blob(Value):
 Text = str | Blob
 """A text, or the reference of one longer than `SPILL` bytes."""
 
+FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\u0085\u2028\u2029]{0,255}$")]
+"""What a file is called, in one line."""
+
+
+class Attachment(Blob):
+    """A file that belongs to a message: an image, or a text in UTF-8."""
+
+    name: FileName = ""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a model is shown a picture; else it is shown a text."""
+        return self.media_type.startswith("image/")
+
 
 class Usage(Value):
     """Tokens of one call, normalised: the five parts are disjoint and add up to what is billed."""
@@ -74,7 +88,7 @@ class Message(Value):
     """What a person posted: text and attachments by content hash."""
 
     content: Text
-    attachments: tuple[Blob, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Cost(Value):

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from events.errors import ConfigError
 from events.types import Decision
-from events.values import Blob, Cost, Text, Usage, Value
+from events.values import Attachment, Cost, Text, Usage, Value
 from projections.answers import DecisionType, TurnProblem
 
 
@@ -28,7 +28,7 @@ class MessageEntry(Entry):
 
     kind: Literal["message"] = "message"
     text: Text
-    attachments: tuple[Blob, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 class _Spoken(Entry):

@@ -47,6 +47,7 @@ from events.types import (
     VotesTallied,
 )
 from events.values import (
+    Attachment,
     Blob,
     ContextRule,
     Cost,
@@ -100,7 +101,12 @@ CONFIGS = st.builds(
     deadline=st.floats(1, 86_400),
     title=maybe(TEXT),
 )
-MESSAGES = st.builds(Message, content=TEXTS, attachments=st.tuples(BLOBS))
+ATTACHMENTS = st.builds(
+    lambda blob, name: Attachment(**dict(blob), name=name),
+    BLOBS,
+    st.text("aé東 ./'\"[]", max_size=20),
+)
+MESSAGES = st.builds(Message, content=TEXTS, attachments=st.tuples(ATTACHMENTS))
 PARAMETERS = st.builds(
     Parameters, temperature=maybe(FLOATS), stop=st.tuples(TEXT), schema=maybe(OBJECTS),
     extra=OBJECTS,

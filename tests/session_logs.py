@@ -44,7 +44,7 @@ from events.types import (
     Retry,
     TimerFired,
 )
-from events.values import Blob, Cost, Message, Semantics, Text, Usage
+from events.values import Attachment, Blob, Cost, Message, Semantics, Text, Usage
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TICK = timedelta(milliseconds=10)
@@ -188,7 +188,7 @@ class SessionLog:
             self._append(decision.givens)
         return decision.turn
 
-    def post(self, text: Text, attachments: tuple[Blob, ...] = ()) -> str:
+    def post(self, text: Text, attachments: tuple[Attachment, ...] = ()) -> str:
         """Post a message; returns the turn."""
         message = Message(content=text, attachments=attachments)
         turn = self.command(PostTurn(message=message, **self._who()))

@@ -33,7 +33,7 @@ from events.types import (
     TurnQueued,
     TurnStarted,
 )
-from events.values import Blob, Cost, Message, Semantics, Text, Usage
+from events.values import Attachment, Blob, Cost, Message, Semantics, Text, Usage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -57,6 +57,11 @@ class Blobs:
         blob = Blob.of(content, media_type)
         self.contents[blob.sha256] = content
         return blob
+
+    def attach(self, name: str, content: bytes, media_type: str = "text/plain") -> Attachment:
+        """A file, stored, as a message names it."""
+        blob = self.put(content, media_type)
+        return Attachment(**dict(blob), name=name)
 
     def load(self, blob: Blob) -> str:
         return self.contents[blob.sha256].decode()
@@ -140,13 +145,14 @@ class Driven:
         self.at = max(self.at, at or self.at) + timedelta(seconds=1)
         return told(batch)
 
-    def post(self, text: Text = "Hello", *, turn: str | None = None) -> str:
+    def post(self, text: Text = "Hello", *attachments: Attachment, turn: str | None = None) -> str:
         """A message: starts a turn, or queues it behind the open one."""
         session = self.machine.session
         turn = turn or f"t{session.turn_count + 1}"
+        message = Message(content=text, attachments=attachments)
         if session.open or session.status == "paused":
-            return self.give(TurnQueued(message=Message(content=text)), by="user", turn=turn)
-        return self.start(turn, Message(content=text))
+            return self.give(TurnQueued(message=message), by="user", turn=turn)
+        return self.start(turn, message)
 
     def start(
         self, turn: str, message: Message | None = None, *, retry: Retry | None = None

@@ -121,9 +121,10 @@ class Asking:
         around = trimming.tokens(text_size(system))
         around += trimming.tokens(text_size(instruction)) if instruction else 0
         # What was ever said is more than what is shown of it, and known without looking.
-        if around + trimming.most(self._session.said, len(self._session.entries)) <= limit:
+        session = self._session
+        if around + trimming.most(session.said, len(session.entries), session.images) <= limit:
             return None
-        shown = context.shown(self._session, known.participant.id, rule, turn.id)
+        shown = context.shown(session, known.participant.id, rule, turn.id)
         found = trimming.fit(shown, around, limit)
         if not found.skipped:
             return None

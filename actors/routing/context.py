@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from events.config import Participant, SessionConfig
 from events.session import Session
 from events.turns import Entry, Turn
 from events.types import ModelAsked
-from events.values import Blob, ContextRule, Text
+from events.values import Attachment, Blob, ContextRule, Text
 
 VERSION = 2
 """Version of what is built here, and of its digest; another text or order is a new version.
 
-1: the whole conversation. 2: what a model cannot read is trimmed (see `trimming`).
+1: the whole conversation. 2: what a model cannot read is trimmed (see `trimming`), and messages
+have attachments.
 """
 VERSIONS = (1, 2)
 """The versions that are still built, so that what they decided replays."""
@@ -33,6 +34,21 @@ class Part:
     role: Role
     label: str
     content: Text
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def long(self) -> bool:
+        """Whether a text of it has to be loaded."""
+        attached = any(not one.is_image for one in self.attachments)
+        return attached or isinstance(self.content, Blob)
+
+
+class Said(NamedTuple):
+    """A chat message, and the pictures that go with it."""
+
+    role: Role
+    text: str
+    images: tuple[Attachment, ...]
 
 
 def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
@@ -55,22 +71,40 @@ def _part(entry: Entry, participant: str) -> Part:
     """An utterance of the conversation as `participant` is shown it."""
     if entry.participant == participant:
         return Part("assistant", "", entry.content)
-    return Part("user", f"[{entry.label}]: " if entry.participant else "", entry.content)
+    label = f"[{entry.label}]: " if entry.participant else ""
+    return Part("user", label, entry.content, entry.attachments)
 
 
 def messages(asked_parts: list[Part], load: Load) -> list[tuple[Role, str]]:
+    """The texts of `conversation`."""
+    return [(one.role, one.text) for one in conversation(asked_parts, load)]
+
+
+def conversation(asked_parts: list[Part], load: Load) -> list[Said]:
     """The request as chat messages.
 
     Neighbours of one role are joined, because many models refuse two of a role in a row.
     """
-    joined: list[tuple[Role, str]] = []
+    joined: list[Said] = []
     for one in asked_parts:
         text = one.label + (load(one.content) if isinstance(one.content, Blob) else one.content)
-        if joined and joined[-1][0] == one.role:
-            joined[-1] = (one.role, f"{joined[-1][1]}\n\n{text}")
+        files = (attached(each, load) for each in one.attachments)
+        text = "\n\n".join(filter(None, (text, *files)))
+        images = tuple(each for each in one.attachments if each.is_image)
+        if joined and joined[-1].role == one.role:
+            before = joined[-1]
+            joined[-1] = Said(one.role, f"{before.text}\n\n{text}", before.images + images)
         else:
-            joined.append((one.role, text))
+            joined.append(Said(one.role, text, images))
     return joined
+
+
+def attached(attachment: Attachment, load: Load) -> str:
+    """What stands in the text for an attachment: a file's own text, or that there is an image."""
+    if attachment.is_image:
+        return f"[Attached image: {attachment.name}]"
+    text = load(attachment)
+    return f"[Attached file: {attachment.name}]\n{text}\n[End of file: {attachment.name}]"
 
 
 def system_prompt(config: SessionConfig, participant: Participant, mode: str) -> str:

@@ -2,7 +2,8 @@
 
 The digest is the SHA-256 (hexadecimal) over lines of canonical JSON (RFC 8785): one for each
 utterance that is shown, `[participant or null, label, SHA-256 of its text]`, each ended by a line
-feed, and then the frame of the request (see `frame`).
+feed, and then the frame of the request (see `frame`). The line of a message with attachments has a
+fourth item, `[[name, media type, SHA-256], ...]`.
 
 A request holds the whole conversation, so that hashing each anew would cost more with every turn.
 Therefore what earlier turns said is hashed once for all who see the same, and only what is new is
@@ -117,6 +118,11 @@ class Digests:
 
 def _lines(entries: Iterable[Entry]) -> bytes:
     # Of texts alone, what orjson writes is canonical.
-    return b"".join(
-        orjson.dumps((entry.participant, entry.label, entry.digest)) + b"\n" for entry in entries
-    )
+    return b"".join(orjson.dumps(_line(entry)) + b"\n" for entry in entries)
+
+
+def _line(entry: Entry) -> tuple[Any, ...]:
+    said = (entry.participant, entry.label, entry.digest)
+    if not entry.attachments:
+        return said
+    return (*said, [(one.name, one.media_type, one.sha256) for one in entry.attachments])

@@ -17,11 +17,14 @@ from events.config import Budget, SessionConfig
 from events.ledger import Ledger
 from events.prices import Prices
 from events.session import Session
-from events.turns import Turn, text_size
+from events.turns import Turn, shown_size, text_size
 from events.types import BudgetOverrun, BudgetWarned, ModelAsked
 
 PER_MESSAGE = 64
 """Tokens that a message may take besides its text: its role, and what the model sets around it."""
+
+PER_IMAGE = 50_000
+"""Tokens that an image may take: the most that any known model counts, which gpt-4o-mini does."""
 
 Scope = Literal["session", "participant"]
 
@@ -31,8 +34,9 @@ def most(
 ) -> Decimal | None:
     """What the call can cost at most; None where no budget (nor `account`) wants to know it.
 
-    No tokenizer makes more tokens of a text than it has bytes. `facts` are those of the model that
-    is asked: its prices, and its context length, which bounds the answer where nothing else does.
+    No tokenizer makes more tokens of a text than it has bytes; for images see `PER_IMAGE`. `facts`
+    are those of the model that is asked: its prices, and its context length, which bounds the
+    answer where nothing else does.
     """
     wanted = account or limited(turn.config, asked.participant)
     if not wanted or facts.get("prices") is None:
@@ -40,7 +44,11 @@ def most(
     prices = Prices.model_validate(facts["prices"])
     assert turn.config
     size = sum(
-        PER_MESSAGE + len(part.label.encode()) + text_size(part.content)
+        PER_MESSAGE
+        + len(part.label.encode())
+        + text_size(part.content)
+        + shown_size(part.attachments)
+        + PER_IMAGE * sum(one.is_image for one in part.attachments)
         for part in context.parts(session, turn, asked)
     )
     if asked.parameters.schema_ is not None:

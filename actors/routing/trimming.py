@@ -19,6 +19,8 @@ PER_MESSAGE = 8
 """Tokens of what stands around a message, estimated."""
 LONGEST_LABEL = 800
 """Tokens of the longest label, which may be of 512 characters of four bytes each, and more."""
+IMAGE = 2500
+"""Tokens of an image, estimated: most models make some hundreds to two thousand of one."""
 ANSWER = 4096
 """Tokens kept free for an answer without `max_tokens`, or a quarter of the context if less."""
 
@@ -41,14 +43,17 @@ def tokens(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN) + PER_MESSAGE
 
 
-def most(size: int, count: int) -> int:
-    """More tokens than so many utterances of so many bytes in all can have, labels included."""
-    return size // BYTES_PER_TOKEN + count * (PER_MESSAGE + LONGEST_LABEL)
+def most(size: int, count: int, images: int) -> int:
+    """More tokens than so many utterances can have, labels included.
+
+    `size` is that of their texts, in bytes, and `images` the number of their pictures.
+    """
+    return size // BYTES_PER_TOKEN + count * (PER_MESSAGE + LONGEST_LABEL) + images * IMAGE
 
 
 def fit(shown: Sequence[Entry], around: int, limit: int) -> Fit:
     """What has to be left out of `shown`, where the rest of the request has `around` tokens."""
-    sizes = [tokens(entry.size + len(entry.label) + 4) for entry in shown]
+    sizes = [tokens(entry.size + len(entry.label) + 4) + entry.images * IMAGE for entry in shown]
     total = around + sum(sizes)
     last = max((n for n, entry in enumerate(shown) if entry.participant is None), default=0)
     left, skipped = total, 0

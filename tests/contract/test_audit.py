@@ -17,7 +17,7 @@ from events.errors import StoreError
 from events.open import open_blobs, open_store, sqlite_path
 from events.store import BlobStore, EventStore
 from events.types import ModelAnswered, ModelAsked, TurnStarted
-from events.values import SPILL, Blob
+from events.values import SPILL, Attachment, Blob
 from projections.audit import audit
 from tests.contract.projecting import logs
 from tests.session_logs import SessionLog, answered, append_all, session_config
@@ -85,7 +85,8 @@ async def test_an_audit_names_the_first_fault_of_every_stream(tmp_path: Path) ->
 def long_session(id: str) -> SessionLog:
     """Two turns whose messages and answers are long, and a picture."""
     log = SessionLog(session_config(id))
-    picture = log.blobs.put(f"a picture of {id}".encode(), "image/png")
+    blob = log.blobs.put(f"a picture of {id}".encode(), "image/png")
+    picture = Attachment(**dict(blob), name="cat.png")
     for number in "12":
         message = log.blobs.put(f"message {number} in {id} ".encode() * SPILL)
         log.post(message, (picture,))
@@ -135,6 +136,20 @@ async def test_every_session_that_names_a_lost_blob_is_reported(
     spoil(url, blobs, started.facts, None)
     faults = (await audit(store, blobs)).faults
     assert [(fault.stream, fault.position) for fault in faults] == [("s1", 2), ("s2", 2)]
+
+
+async def test_an_attachment_that_is_lost_is_reported(
+    store: EventStore, blobs: BlobStore, url: str
+) -> None:
+    sessions = [long_session("s1"), long_session("s2")]
+    await written(store, blobs, sessions)
+    started = next(e.data for e in sessions[1].events if isinstance(e.data, TurnStarted))
+    assert started.message
+    [picture] = started.message.attachments
+    spoil(url, blobs, picture, None)
+    [fault] = (await audit(store, blobs)).faults
+    assert (fault.stream, fault.position) == ("s2", 2)
+    assert picture.sha256 in fault.what
 
 
 def spoil(url: str, blobs: BlobStore, blob: Blob, content: bytes | None) -> None:

@@ -116,7 +116,12 @@ class History:
 
     def _post(self, which: int, what: int) -> None:
         if self.room.machine.session.status != "closed":
-            self.room.post(f"message {which}")
+            blobs = self.room.blobs
+            files = (
+                blobs.attach(f"{which}.png", b"a picture", "image/png"),
+                blobs.attach(f"{which}.txt", b"a file"),
+            )
+            self.room.post(f"message {which}", *files[: what % 3])
 
     def _cancel(self, which: int, what: int) -> None:
         session = self.room.machine.session

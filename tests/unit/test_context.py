@@ -13,7 +13,7 @@ from actors.routing import context
 from actors.routing.steps import Answer
 from actors.routing.turn import Turn
 from events.types import ModelAsked
-from events.values import Blob, Message
+from events.values import Blob
 from tests.sessions import Driven, config
 
 
@@ -326,9 +326,3 @@ def test_digests_made_from_the_last_one_equal_digests_made_anew() -> None:
     talk(room, "seven", "eight")
     assert len(room.data(ModelAsked)) == 8 * 6 + 1
     room.prove()
-
-
-def test_a_message_of_attachments_only_is_a_turn() -> None:
-    room = Driven(names="a")
-    room.start("t1", Message(content="", attachments=(Blob.of(b"picture", "image/png"),)))
-    assert said(room, "ask:a:1") == [("user", "")]

@@ -9,11 +9,23 @@ from hypothesis import strategies as st
 from actors.routing import trimming
 from events.turns import Entry
 from events.types import ContextTrimmed, ModelAsked
+from events.values import Attachment
 from tests.sessions import Driven
 
 
-def entry(position: int, size: int, participant: str | None) -> Entry:
-    return Entry(position, "t1", None, participant, participant or "", "x" * size, "", size)
+def entry(position: int, size: int, participant: str | None, images: int = 0) -> Entry:
+    image = Attachment(sha256="0" * 64, size=9, media_type="image/png")
+    return Entry(
+        position,
+        "t1",
+        None,
+        participant,
+        participant or "",
+        "x" * size,
+        "",
+        size,
+        attachments=(image,) * images,
+    )
 
 
 def test_the_oldest_utterances_are_left_out_and_recorded() -> None:
@@ -78,18 +90,21 @@ def test_what_was_trimmed_is_trimmed_in_a_retry() -> None:
 
 
 ENTRIES = st.lists(
-    st.tuples(st.integers(0, 5000), st.sampled_from([None, "a", "b"])), min_size=1, max_size=30
+    st.tuples(st.integers(0, 5000), st.sampled_from([None, "a", "b"]), st.integers(0, 2)),
+    min_size=1,
+    max_size=30,
 )
 
 
 @given(ENTRIES, st.integers(0, 500), st.integers(0, 20_000))
 def test_no_more_is_left_out_than_has_to_be(
-    sizes: list[tuple[int, str | None]], around: int, limit: int
+    sizes: list[tuple[int, str | None, int]], around: int, limit: int
 ) -> None:
-    shown = [entry(n, size, who) for n, (size, who) in enumerate(sizes, 1)]
+    shown = [entry(n, *one) for n, one in enumerate(sizes, 1)]
 
     def needed(some: list[Entry]) -> int:
-        return around + sum(trimming.tokens(e.size + len(e.label) + 4) for e in some)
+        images = sum(len(e.attachments) for e in some) * trimming.IMAGE
+        return around + images + sum(trimming.tokens(e.size + len(e.label) + 4) for e in some)
 
     found = trimming.fit(shown, around, limit)
     last = max((n for n, e in enumerate(shown) if e.participant is None), default=0)
@@ -99,7 +114,8 @@ def test_no_more_is_left_out_than_has_to_be(
     if found.skipped:
         assert needed(shown[found.skipped - 1 :]) > limit
     total = sum(e.size for e in shown)
-    assert around + trimming.most(total, len(shown)) >= needed(shown)
+    images = sum(e.images for e in shown)
+    assert around + trimming.most(total, len(shown), images) >= needed(shown)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from events.errors import ConfigError
 from events.session import Session
 from events.types import ModelAsked, RouteDecided, VotesTallied
-from events.values import Blob
+from events.values import Attachment
 from projections.entries import (
     AnswerEntry,
     AnyEntry,
@@ -41,7 +41,7 @@ def spoken(entries: tuple[AnyEntry, ...]) -> list[tuple[int, int | None]]:
 
 async def test_a_broadcast_reads_in_the_order_of_its_events(tmp_path: Path) -> None:
     log = SessionLog(session_config())
-    picture = Blob.of(b"\x89PNG", "image/png")
+    picture = Attachment(sha256="0" * 64, size=4, media_type="image/png", name="a cat.png")
     turn = log.post("hello", (picture,))
     log.outcome("ask:cyd:1", answered("third", cost="0.25", reasoning="hm", served_model="c-9"))
     log.outcome("ask:ada:1", failed("no key", partial="so"))
