@@ -144,21 +144,23 @@ class HttpProvider(ABC):
             watch = stack.enter_context(
                 contextlib.closing(Watch(response.content, lambda: self._too_late(option)))
             )
-            while not (decoder.done or answer.done):
+            more = True
+            while more:
                 chunk = await watch.read(by)
                 for delta in answer.take(decoder.feed(chunk) if chunk else decoder.finish()):
                     yield delta
                     option = "stall_timeout"
                 if answer.error:
                     raise self._inner_error(answer.error, request.model)
-                # An item that the answer does not take came before the bytes that are no item; and
-                # what comes after the end does not count, whether it came along with it or not.
-                if fault := answer.fault or (None if answer.done else decoder.fault):
-                    raise fault
+                if answer.fault:
+                    raise answer.fault
+                if answer.done:  # what comes after the end does not count, even in the same chunk
+                    break
+                if decoder.fault:
+                    raise decoder.fault
                 if option == "stall_timeout":
                     by = clock() + self._settings.stall_timeout
-                if not chunk:
-                    break
+                more = bool(chunk) and not decoder.done
             if decoder.done:
                 answer.mark_end()
             finished = answer.finished(notes)
