@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import Field
@@ -15,13 +14,10 @@ from actors.providers.anthropic_messages import (
     system_of,
 )
 from actors.providers.assembly import Assembly, Notes
-from actors.providers.http_errors import Refusal
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Capabilities, ChatRequest
-from events.errors import ProviderError, RateLimited
 
-_LIMITED: Final = ("requests", "tokens", "input-tokens", "output-tokens")
 _EPHEMERAL: Final = {"type": "ephemeral"}
 
 
@@ -97,7 +93,10 @@ class AnthropicProvider(HttpProvider):
         if parameters.seed is not None:
             notes.append("seed: this API takes none")
         notes += self._shape(body, request, refused)
+        shape = body.get("output_config", {})
         body |= parameters.extra
+        if shape and isinstance(more := parameters.extra.get("output_config"), dict):
+            body["output_config"] = {**shape, **more}  # such as the effort, beside the schema
         notes += _length(body, request, self._options.max_tokens)
         notes += _sampling(body, request, refused)
         return {**body, "model": request.model, "stream": self._options.stream}, tuple(notes)
@@ -120,12 +119,6 @@ class AnthropicProvider(HttpProvider):
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         return MessagesAnswer(self.id)
-
-    def _refused_as(self, said: Refusal, model: str) -> ProviderError:
-        error = super()._refused_as(said, model)
-        if isinstance(error, RateLimited) and error.retryable and error.retry_after is None:
-            error.retry_after = seconds_until_reset(said.headers, datetime.now(UTC))
-        return error
 
 
 def _length(body: dict[str, Any], request: ChatRequest, default: int) -> list[str]:
@@ -159,17 +152,3 @@ def _sampling(body: dict[str, Any], request: ChatRequest, refused: Set[str]) -> 
             if value > 1:
                 notes.append(f"{key}: 1 instead of {value:g}, the most that this API takes")
     return notes
-
-
-def seconds_until_reset(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds until all limits that are used up begin anew; None where no header tells."""
-    waits = []
-    for limit in _LIMITED:
-        if headers.get(f"anthropic-ratelimit-{limit}-remaining") != "0":
-            continue
-        try:
-            reset = datetime.fromisoformat(headers[f"anthropic-ratelimit-{limit}-reset"])
-            waits.append(max(0.0, (reset - now).total_seconds()))
-        except (KeyError, ValueError, TypeError):
-            continue
-    return max(waits, default=None)
