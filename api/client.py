@@ -228,10 +228,18 @@ class RoomClient:
         answer = await self._answer("GET", f"/v1/blobs/{text['sha256']}", True, params=query)
         return answer.decode("utf-8", "replace")
 
-    async def costs(self, session: str | None = None) -> dict[str, Any]:
-        """Tokens and money of a session by participant, or of the whole room by session."""
+    async def costs(self, session: str | None = None, **bounds: str | None) -> dict[str, Any]:
+        """Tokens and money of a session by participant, or of the whole room by session.
+
+        `bounds` of the whole room are `tag`, the days `since` and `until` (ISO 8601, UTC), and
+        `prices`, a price table to tell the cost by as well.
+        """
         path = "/v1/costs" if session is None else _path(session, "costs")
-        return await self._call("GET", path)
+        return await self._call("GET", path, params=_bounds(bounds))
+
+    async def choices(self, **bounds: str | None) -> dict[str, Any]:
+        """The cheapest and the fastest model for each kind of work; `tag`, `since`, `until`."""
+        return await self._call("GET", "/v1/choices", params=_bounds(bounds))
 
     async def replay(self, session: str) -> Replayed:
         """Run every turn again and compare each event with the log."""
@@ -287,3 +295,8 @@ def _within(more: float = 0) -> httpx2.Timeout:
 
 def _path(session: str, *parts: str) -> str:
     return "/".join(["/v1/sessions", *(quote(part, safe="") for part in (session, *parts))])
+
+
+def _bounds(given: Mapping[str, str | None]) -> dict[str, str]:
+    names = {"since": "from", "until": "to"}
+    return {names.get(name, name): value for name, value in given.items() if value is not None}

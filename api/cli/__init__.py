@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from api import __version__
-from api.cli import audit, chat, control, costs, events, replay, room, serve, sessions, show
+from api.cli import (
+    audit,
+    chat,
+    choices,
+    control,
+    costs,
+    events,
+    replay,
+    room,
+    serve,
+    sessions,
+    show,
+)
 
 app = typer.Typer(
     name="control-room",
@@ -53,6 +65,7 @@ app.command(epilog=chat.EPILOG)(chat.chat)
 app.command(epilog=sessions.SESSIONS_EPILOG)(sessions.sessions)
 app.command(epilog=show.EPILOG)(show.show)
 app.command(epilog=costs.EPILOG)(costs.costs)
+app.command(epilog=choices.EPILOG)(choices.choices)
 app.command(epilog=events.EPILOG)(events.events)
 app.command(epilog=control.CANCEL_EPILOG)(control.cancel)
 app.command(epilog=control.RETRY_EPILOG)(control.retry)

@@ -29,7 +29,7 @@ from tests.event_samples import events
 COMMANDS = (
     ("serve",), ("chat",), ("sessions",), ("show",), ("costs",), ("events",), ("cancel",),
     ("retry",), ("pause",), ("resume",), ("close",), ("replay",), ("models",), ("providers",),
-    ("audit", "verify"),
+    ("audit", "verify"), ("choices",),
 )  # fmt: skip
 
 
@@ -145,9 +145,9 @@ def test_a_wrong_setting_is_named_without_its_value() -> None:
     "command",
     [
         ("sessions",), ("models",), ("providers",), ("events", "s1"), ("events", "s1", "--follow"),
-        ("replay", "s1"), ("show", "s1"), ("costs",), ("cancel", "s1"), ("retry", "s1", "t1", "a"),
-        ("pause", "s1"), ("resume", "s1"), ("close", "s1"), ("chat",), ("chat", "s1"),
-        ("chat", "--new", "-m", "Hello"),
+        ("replay", "s1"), ("show", "s1"), ("costs",), ("choices",), ("cancel", "s1"),
+        ("retry", "s1", "t1", "a"), ("pause", "s1"), ("resume", "s1"), ("close", "s1"),
+        ("chat",), ("chat", "s1"), ("chat", "--new", "-m", "Hello"),
     ],
 )  # fmt: skip
 def test_without_a_room_one_line_says_how_to_start_it(

@@ -1,0 +1,88 @@
+"""`costs` with its bounds, and `choices`, as processes against a real room."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from actors.providers.config import ProviderSpec
+from tests.commands import run
+from tests.rooms import LocalRoom, local_room
+
+PRICED = ProviderSpec(
+    id="priced", type="rehearsal", config={"prices": {"*": {"request": "0.25"}}, "pace": 50}
+)
+
+
+@pytest.fixture(scope="module")
+async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRoom]:
+    """A room with five messages to a tagged session, and one to another."""
+    folder: Path = tmp_path_factory.mktemp("room")
+    async with local_room(folder, PRICED) as room:
+        seats = [
+            {"id": name, "provider": "priced", "model_name": name} for name in ("instant", "slow")
+        ]
+        await room.create("tagged", models=seats, routing_pattern="voting", tags=["trial"])
+        for _ in range(5):
+            await room.post("tagged", wait=30)
+        await room.create("plain", "a")
+        await room.post("plain", wait=20)
+        yield room
+
+
+async def test_costs_by_tag_model_and_day(room: LocalRoom) -> None:
+    by_tag = await run(room, "costs", "--by", "tag")
+    assert (by_tag.code, by_tag.err) == (0, "")
+    assert re.search(r"^trial +20 .*\$5\.00 *$", by_tag.out, re.MULTILINE)
+    assert re.search(r"^together +21 ", by_tag.out, re.MULTILINE)
+    by_model = (await run(room, "costs", "--by", "model", "--tag", "trial")).out
+    assert re.search(r"^priced/instant +10 .*\$2\.50 *$", by_model, re.MULTILINE)
+    assert re.search(r"^together +20 ", by_model, re.MULTILINE)
+    report = json.loads((await run(room, "costs", "--from", "2999-01-01", "--json")).out)
+    assert report["total"]["calls"] == 0
+
+
+async def test_costs_by_other_prices_stand_beside_what_was_recorded(room: LocalRoom) -> None:
+    tables = {"half": {"priced": {"instant": {"request": "0.125"}}}}
+    (room.settings.home / "prices.json").write_text(json.dumps(tables))
+    done = await run(room, "costs", "--by", "model", "--prices", "half")
+    assert re.search(r"^model .* cost +by half *$", done.out, re.MULTILINE)
+    assert re.search(r"^priced/instant .*\$2\.50 +\$1\.25 *$", done.out, re.MULTILINE)
+    assert re.search(r"^priced/slow .*\$2\.50 +- *$", done.out, re.MULTILINE)
+    assert re.search(r"^together .*\$5\.00 +\$1\.25 \+ 11 unpriced *$", done.out, re.MULTILINE)
+    report = json.loads((await run(room, "costs", "--prices", "half", "--json")).out)
+    assert Decimal(report["total"]["repriced"]["cost"]) == Decimal("1.25")
+
+
+async def test_bounds_that_cannot_be_are_wrong_use(room: LocalRoom) -> None:
+    for wrong, why in (
+        (("plain", "--tag", "trial"), "for the whole room"),
+        (("--by", "participant"), "needs a session"),
+        (("plain", "--by", "session"), "for the whole room"),
+        (("--from", "yesterday"), "from"),
+        (("--prices", "nowhere"), "prices.json"),
+    ):
+        done = await run(room, "costs", *wrong)
+        assert (done.code, done.out) == (2, ""), wrong
+        assert why in done.err, wrong
+
+
+async def test_choices_name_the_fastest_and_votes(room: LocalRoom) -> None:
+    done = await run(room, "choices", "--tag", "trial")
+    assert (done.code, done.err) == (0, "")
+    proposals, votes = done.out.split("voting: vote")
+    assert proposals.startswith("voting: proposal")
+    assert re.search(r"^priced/slow +5 +0% .* \$0\.25 +\d of 5 *$", proposals, re.MULTILINE)
+    assert "fastest: priced/instant\n" in proposals
+    assert "cheapest: priced/instant, priced/slow\n" in proposals
+    assert "votes won" in proposals
+    assert "votes won" not in votes
+    found = json.loads((await run(room, "choices", "--tag", "trial", "--json")).out)
+    assert {one["purpose"] for one in found["comparisons"]} == {"proposal", "vote"}
+    nothing = await run(room, "choices", "--tag", "none")
+    assert nothing.out == "no two models have done the same kind of work yet\n"
