@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from actors.answer import Answer
 from actors.breaker import Breaker
-from actors.deltas import DeltaStream
+from actors.deltas import DeltaStream, Status
 from actors.line import Line
 from actors.messages import Ask, WireMessage
 from actors.providers.pace import Pace, Paced
@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
 LONGEST_RETRY_AFTER = 60.0  # seconds; a provider that wants a longer pause has failed
+WORTH_TELLING = 1.0  # seconds of a wait
 CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
 LONGEST_RAW_USAGE = 16 * 1024  # bytes
@@ -78,6 +79,11 @@ class Desk:
             Breaker(name, limits.breaker_failures, limits.breaker_pause),
         )
 
+    def tell_places(self) -> None:
+        """Have those who wait for a place tell how many are before them, where that changed."""
+        for ahead, one in enumerate(self.line.waiting):
+            one.tell(f"waits for its turn, {ahead} before it")
+
     def report(self) -> dict[str, Any]:
         """Who waits for a place, the next one first, how long for the provider, and the breaker."""
         waiting = [
@@ -107,6 +113,7 @@ class Attempt:
         self._answer = Answer(asyncio.get_running_loop().time())
         self._tries = 0
         self._characters = 0  # of the request
+        self._told = ""
         self._notes: list[str] = []
 
     async def answered(self) -> ModelAnswered:
@@ -141,6 +148,12 @@ class Attempt:
             await asyncio.sleep(wait)
             pause = min(2 * pause, LAST_PAUSE)
 
+    def tell(self, status: str) -> None:
+        """Show why nothing comes yet, to whoever watches."""
+        if status != self._told:
+            self._told = status
+            self.deltas.add(Status(f"{status}\n"))
+
     async def _in_turn(self) -> None:
         """Returns when the provider's limits, as far as they are known, leave room for this call.
 
@@ -157,6 +170,8 @@ class Attempt:
                 )
             self.waiting = True
             wait *= random.uniform(1.0, 1.05)  # not all at once after it
+            if wait >= WORTH_TELLING:
+                self.tell(f"waits {wait:.0f} s for the rate limit of its provider")
             await asyncio.sleep(wait)
             waited += wait
         pace.spend(tokens)

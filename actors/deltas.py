@@ -2,16 +2,20 @@
 
 One message is the JSON `{"type": "delta", "turn", "step", "attempt", "participant", "channel",
 "seq", "text"}`. `seq` is the offset of its first character in the whole text of that channel in
-that attempt, counted in Unicode code points.
+that attempt, counted in Unicode code points. The channels are `text`, `reasoning`, and `status`: of
+that one, each line tells why nothing comes yet, and the last one counts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from typing import Literal
 
 import orjson
 
@@ -31,6 +35,14 @@ LONGEST = 64 * 1024  # characters of one message
 _channel_of = attrgetter("channel")
 
 
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A line that tells why nothing comes yet."""
+
+    text: str
+    channel: Literal["status"] = "status"
+
+
 class DeltaStream:
     """The pieces of one call."""
 
@@ -48,10 +60,10 @@ class DeltaStream:
             "participant": participant,
         }
         self._head = orjson.dumps(head)[:-1] + b',"channel":"'
-        self._pending: list[Delta] = []
-        self._seq = {"text": 0, "reasoning": 0}
+        self._pending: list[Delta | Status] = []
+        self._seq: dict[str, int] = defaultdict(int)
 
-    def add(self, delta: Delta) -> None:
+    def add(self, delta: Delta | Status) -> None:
         """Have `delta` published soon; returns at once."""
         if not self._pending:
             self._publisher.wake(self)

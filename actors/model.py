@@ -195,6 +195,7 @@ class ModelActor:
         while True:
             await asyncio.sleep(self._heartbeat)
             if self._bus.connected:
+                self._desk.tell_places()
                 for call in tuple(self._calls.values()):
                     await self._bus.publish(call.subject, call.heartbeat)
 

@@ -188,6 +188,7 @@ def state_line(call: Call | None, now: float, width: int = 80) -> Text:
     match call.state:
         case "thinking":
             doing = "reasoning" if call.reasoning else _DOING.get(call.purpose, "thinking")
+            doing = safe_line(call.status) or doing
             return Text(f"○ {doing} {seconds}", style=style)
         case "streaming":
             doing = _DOING.get(call.purpose, "streaming")

@@ -36,6 +36,8 @@ class Call:
     text: str = ""
     reference: Mapping[str, Any] | None = None
     """Of a text that lies beside the log, where what was streamed is all that is known of it."""
+    status: str = ""
+    """Why nothing comes yet, where its model says so."""
     reasoning: int = 0
     """Characters of reasoning that came so far."""
     tokens: int | None = None
@@ -71,6 +73,10 @@ class Call:
         if end <= begun:
             return
         self._next[delta.channel] = end
+        if delta.channel == "status":
+            self.status = delta.text.rstrip("\n").rpartition("\n")[2]
+            return
+        self.status = ""
         if delta.channel != "text":
             self.reasoning = end
             return
@@ -112,6 +118,7 @@ class Call:
     def again(self, attempt: int) -> None:
         """The question was sent once more; what had come of it does not count."""
         self.attempt, self.state, self.text, self.reasoning = attempt, "thinking", "", 0
+        self.status = ""
         self._next.clear()
 
 

@@ -58,6 +58,41 @@ async def test_a_full_line_refuses_at_once_and_the_others_keep_their_order(
         assert (await actor.health())["queue"] == []
 
 
+async def test_who_waits_is_told_how_many_are_before_it(module_nats_url: str) -> None:
+    async with served(module_nats_url, max_concurrency=1) as (server, router, actor, _):
+        free = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+        for event in free:
+            server.reply(*whole("Hi"), after=event)
+        for number, step in enumerate((FIRST, SECOND, THIRD)):
+            await router.ask("a-model", step)
+            await eventually(
+                health_is(actor, running=1, waiting=number), within=10, what="the order"
+            )
+        said = {SECOND: "waits for its turn, 0 before it\n"}
+        said[THIRD] = "waits for its turn, 1 before it\n"
+        await eventually(
+            lambda: {step: status(router, step) for step in said} == said, within=10, what="both"
+        )
+        free[0].set()
+        said[THIRD] += "waits for its turn, 0 before it\n"
+        await eventually(lambda: status(router, THIRD) == said[THIRD], within=10, what="it moved")
+        free[1].set()
+        free[2].set()
+        await router.count(3)
+        assert [status(router, step) for step in (FIRST, SECOND)] == ["", said[SECOND]]
+        assert [delta["text"] for delta in router.deltas[THIRD]][-1] == "Hi"
+
+
+def status(router: Router, step: str) -> str:
+    """All that the deltas of the step said of its waiting."""
+    pieces = [delta for delta in router.deltas[step] if delta["channel"] == "status"]
+    text = "".join(delta["text"] for delta in pieces)
+    assert [delta["seq"] for delta in pieces] == [
+        sum(len(delta["text"]) for delta in pieces[:n]) for n in range(len(pieces))
+    ]
+    return text
+
+
 async def test_a_call_that_is_called_off_leaves_the_line(module_nats_url: str) -> None:
     async with served(module_nats_url, max_concurrency=1, max_queue=1) as (
         server,
@@ -84,7 +119,7 @@ async def test_a_call_that_is_called_off_leaves_the_line(module_nats_url: str) -
 async def test_a_rate_limit_holds_back_the_other_calls_too(module_nats_url: str) -> None:
     async with served(module_nats_url) as (server, router, actor, _):
         clock = asyncio.get_running_loop().time
-        server.reply(error("slow down"), status=429, headers={"Retry-After": "0.8"})
+        server.reply(error("slow down"), status=429, headers={"Retry-After": "1.5"})
         server.reply(*whole("Hi"))
         began = clock()
         await router.ask("a-model", FIRST)
@@ -93,8 +128,9 @@ async def test_a_rate_limit_holds_back_the_other_calls_too(module_nats_url: str)
         await eventually(health_is(actor, waiting=2, running=0), within=10, what="both wait")
         assert len(server.requests) == 1
         await router.count(2)
-        assert clock() - began >= 0.8
+        assert clock() - began >= 1.5
         assert len(server.requests) == 3
+        assert "for the rate limit of its provider" in status(router, SECOND)
         assert all(one.answered for one in router.outcomes)
 
 

@@ -42,6 +42,18 @@ def test_repeated_and_overlapping_pieces_make_one_text(
     assert turn.progress.calls[step].text == text
 
 
+def test_the_last_status_counts_until_something_comes() -> None:
+    turn = Turn("architect")
+    step = turn.asked("m0")
+    call = turn.progress.calls[step]
+    turn.delta(step, "waits, 2 before it\n", 0, channel="status")
+    turn.delta(step, "waits, 1 before it\nwaits, 0 before it\n", 19, channel="status")
+    assert (call.state, call.status, call.text) == ("thinking", "waits, 0 before it", "")
+    assert call.reasoning == 0
+    turn.delta(step, "Hello", 0)
+    assert (call.state, call.status, call.text) == ("streaming", "", "Hello")
+
+
 def test_what_was_lost_shows() -> None:
     turn = Turn("architect")
     step = turn.asked("m0")
