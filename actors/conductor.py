@@ -21,7 +21,15 @@ from events.envelope import Event, now
 from events.errors import ConfigError, Conflict, ControlRoomError, ReplayDiverged, StoreError
 from events.session import Session
 from events.store import BlobStore, EventStore
-from events.types import TurnCancelled
+from events.types import (
+    Input,
+    ModelAnswered,
+    Retry,
+    TurnCancelled,
+    TurnQueued,
+    TurnStarted,
+)
+from events.values import Blob, Message
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +43,11 @@ AGAIN, LAST_AGAIN = 1.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all sessions of a router share."""
+    """What all sessions of a router share.
+
+    `load`, `scripts` and `ground` may read and write files; `ready` says of a configuration that
+    its `ground` does not.
+    """
 
     bus: Bus
     store: EventStore
@@ -44,11 +56,21 @@ class Surroundings:
     load: context.Load
     scripts: Scripts
     ground: Callable[[SessionConfig, bool], Ground]
+    ready: Callable[[SessionConfig | None], bool]
+
+
+Reads = Callable[[Session], bool]
+"""Whether a decision reads or writes files, and is to be taken in a thread."""
+
+
+def _nothing(_: Session) -> bool:
+    return False
 
 
 @dataclass(slots=True)
 class _Job:
     decide: Decide
+    reads: Reads
     answer: asyncio.Future[tuple[Decision, int]] | None
 
 
@@ -77,18 +99,18 @@ class Conductor:
         busy = self._jobs or self._worker or self._again
         return not busy and not open_turn
 
-    async def submit(self, decide: Decide) -> tuple[Decision, int]:
+    async def submit(self, decide: Decide, reads: Reads = _nothing) -> tuple[Decision, int]:
         """Decide in turn and commit; returns the decision and the position it led to.
 
         Raises what `decide` raises, and `StoreError` where the commit was not possible.
         """
         answer: asyncio.Future[tuple[Decision, int]] = asyncio.get_running_loop().create_future()
-        self._push(_Job(decide, answer))
+        self._push(_Job(decide, reads, answer))
         return await answer
 
     def tell(self, decide: Decide) -> None:
         """As `submit`, without waiting for what comes of it."""
-        self._push(_Job(decide, None))
+        self._push(_Job(decide, _nothing, None))
 
     def wake(self) -> None:
         """Load the session, so that an open or queued turn goes on."""
@@ -125,7 +147,7 @@ class Conductor:
 
     async def _do(self, job: _Job) -> None:
         try:
-            result = await self._carry_out(job.decide)
+            result = await self._carry_out(job)
         except Exception as error:
             self._report(job, error)
         else:
@@ -144,11 +166,11 @@ class Conductor:
             after, at = machine.session.position, now()
             for job in jobs:
                 try:
-                    decision = job.decide(machine.session)
+                    decision = await _decided(job, machine.session)
                 except Exception as error:
                     refused.append((job, error))
                     continue
-                made = self._made(machine, decision.givens, at)
+                made = await self._made(machine, decision.givens, at)
                 events += made
                 taken.append((job, decision, _position(machine, decision, made)))
             if events:
@@ -187,10 +209,10 @@ class Conductor:
         self._again = None
         self.wake()
 
-    async def _carry_out(self, decide: Decide) -> tuple[Decision, int]:
+    async def _carry_out(self, job: _Job) -> tuple[Decision, int]:
         for _ in range(CONFLICTS):
             machine = self._machine or await self._restore()
-            decision = decide(machine.session)
+            decision = await _decided(job, machine.session)
             if not decision.givens:
                 return decision, _position(machine, decision, ())
             try:
@@ -205,20 +227,39 @@ class Conductor:
         """Append what follows from `givens`, all or nothing; on failure forget the machine."""
         after = machine.session.position
         try:
-            events = self._made(machine, givens, now())
+            events = await self._made(machine, givens, now())
             await self._append(machine, after, events)
         except BaseException:
             self._forget()
             raise
         return events
 
-    def _made(self, machine: SessionMachine, givens: Sequence[Given], at: datetime) -> list[Event]:
+    async def _made(
+        self, machine: SessionMachine, givens: Sequence[Given], at: datetime
+    ) -> list[Event]:
         """The events of `givens`, and of the turn that can start after them."""
+        if self._reads(machine.session, givens):
+            # Nobody else touches the machine meanwhile.
+            return await asyncio.to_thread(self._advance, machine, givens, at)
+        return self._advance(machine, givens, at)
+
+    def _advance(
+        self, machine: SessionMachine, givens: Sequence[Given], at: datetime
+    ) -> list[Event]:
         events = [event for given in givens for event in machine.advance(given, at)]
         # In the same batch: a head without an open turn says that nothing waits behind it.
         while (start := self._start_next(machine.session)) is not None:
             events += machine.advance(start, at)
         return events
+
+    def _reads(self, session: Session, givens: Sequence[Given]) -> bool:
+        """Whether the machine will need long texts, or a queued turn facts that are not at hand."""
+        if any(_long(given.data) for given in givens):
+            return True
+        if not session.queue:
+            return False
+        waiting = session.turns[session.queue[0]].message
+        return not self._around.ready(session.config) or _is_long(waiting)
 
     async def _append(self, machine: SessionMachine, after: int, events: list[Event]) -> None:
         for content in machine.texts.made.values():
@@ -235,7 +276,8 @@ class Conductor:
         recorded = await self._around.store.read(self.stream)
         machine = SessionMachine(self.stream, self._around.load, self._around.scripts)
         try:
-            machine.restore(recorded)
+            if recorded:
+                await asyncio.to_thread(machine.restore, recorded)
         except ReplayDiverged as error:
             _log.error("session %s: its router does not repeat itself: %s", self.stream, error)
             machine = self._folded(recorded)
@@ -284,6 +326,29 @@ class Conductor:
         except ConfigError as error:
             reason = f"the turn cannot start: {error}"[:1000]
             return Given(TurnCancelled(reason=reason), by="router", turn=session.queue[0])
+
+
+async def _decided(job: _Job, session: Session) -> Decision:
+    if job.reads(session):
+        return await asyncio.to_thread(job.decide, session)
+    return job.decide(session)
+
+
+def _long(data: Input) -> bool:
+    """Whether the machine reads long texts for this input; a retry may repeat a long question."""
+    match data:
+        case ModelAnswered(text=text, reasoning=reasoning):
+            return isinstance(text, Blob) or isinstance(reasoning, Blob)
+        case TurnStarted(retry=Retry()):
+            return True
+        case TurnStarted(message=message) | TurnQueued(message=message):
+            return _is_long(message)
+        case _:
+            return False
+
+
+def _is_long(message: Message | None) -> bool:
+    return message is not None and isinstance(message.content, Blob)
 
 
 def _position(machine: SessionMachine, decision: Decision, made: Sequence[Event]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from actors import scripts
@@ -13,15 +14,25 @@ from actors.providers.port import Capabilities
 from actors.routing import context
 from actors.routing.machine import ENGINE, PARSERS
 from actors.routing.registry import CURRENT
+from events.blobs import Remembered
 from events.canonical import canonical_json
 from events.config import SessionConfig
 from events.errors import ConfigError
 from events.store import BlobStore
 from events.values import Blob, Semantics
 
+Seats = tuple[tuple[str, str, str], ...]
+"""Participant, provider and model of each seat."""
+
+KEPT = 256
+"""Sets of facts kept at hand; as many short blobs are."""
+
 
 class Grounds:
-    """Checks configurations against what this room has, and gathers the facts of turns."""
+    """Checks configurations against what this room has, and gathers the facts of turns.
+
+    For use by any thread: whatever is not `ready` reads and writes files.
+    """
 
     def __init__(
         self,
@@ -34,11 +45,13 @@ class Grounds:
     ) -> None:
         self._providers = providers
         self._environment = environment
-        self._blobs = blobs
+        self.kept = Remembered(blobs)
+        """The blobs, with what turns stand on at hand."""
         self._scripts = script_folder
         self._max = max_participants
         self._known: dict[tuple[str, str], Capabilities] = {}
-        self._stored: dict[bytes, Blob] = {}
+        self._facts: dict[Seats, Blob] = {}
+        self._lock = Lock()
 
     def check(self, config: SessionConfig) -> None:
         """Raise a `ConfigError` that says what to set where `config` cannot run in this room."""
@@ -54,21 +67,23 @@ class Grounds:
                     f"participant {participant.id!r}: provider {spec.id!r} needs the environment "
                     f"variable {', '.join(unset)}: set it and start the room again"
                 )
-            self._capabilities(participant.provider, participant.model_name)
+        self._stored_facts(config)
         if config.routing_pattern == "script":
             scripts.collect(self._scripts, config.script or "")
 
+    def ready(self, config: SessionConfig | None) -> bool:
+        """Whether `ground` has all at hand; else it reads and writes files, and is for a thread."""
+        scripted = config is None or config.routing_pattern == "script"
+        return not scripted and config is not None and _seats(config) in self._facts
+
     def ground(self, config: SessionConfig, retry: bool) -> Ground:
         """The facts of a turn under `config`, stored, and the versions that decide it."""
-        facts = {
-            participant.id: _fact(self._capabilities(participant.provider, participant.model_name))
-            for participant in config.models
-        }
         script = None
         if config.routing_pattern == "script" and not retry:
-            script = self._store(scripts.collect(self._scripts, config.script or ""))
+            source = scripts.collect(self._scripts, config.script or "")
+            script = self.kept.put(source, "application/json")
         return Ground(
-            self._store(canonical_json(facts)),
+            self._stored_facts(config),
             Semantics(
                 engine=ENGINE,
                 router=CURRENT[config.routing_pattern],
@@ -85,13 +100,22 @@ class Grounds:
             known = self._known[provider, model] = adapter.capabilities(model)
         return known
 
-    def _store(self, content: bytes) -> Blob:
-        blob = self._stored.get(content)
+    def _stored_facts(self, config: SessionConfig) -> Blob:
+        """What is known of the participants' models, stored; the same for the same models."""
+        seats = _seats(config)
+        blob = self._facts.get(seats)
         if blob is None:
-            blob = self._stored[content] = self._blobs.put(content, "application/json")
-            while len(self._stored) > 256:
-                del self._stored[next(iter(self._stored))]
+            facts = {id: _fact(self._capabilities(*model)) for id, *model in seats}
+            blob = self.kept.put(canonical_json(facts), "application/json")
+            with self._lock:
+                self._facts[seats] = blob
+                if len(self._facts) > KEPT:
+                    del self._facts[next(iter(self._facts))]
         return blob
+
+
+def _seats(config: SessionConfig) -> Seats:
+    return tuple((one.id, one.provider, one.model_name) for one in config.models)
 
 
 def _fact(known: Capabilities) -> dict[str, Any]:

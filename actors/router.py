@@ -23,22 +23,24 @@ from actors.messages import (
     AnyCommand,
     CreateSession,
     Outcome,
+    PostTurn,
     Problem,
     Receipt,
+    Reconfigure,
     Reply,
+    RetryTurn,
 )
 from actors.receiving import fail, reask, receive
 from events.config import SessionConfig
 from events.errors import ConfigError, ControlRoomError, Refused, StoreError
+from events.session import Session
 from events.store import BlobStore, EventStore
-from events.values import SPILL, Blob
+from events.values import Blob
 
 _log = logging.getLogger(__name__)
 
 KEPT = 1000
 """Sessions kept in memory when nothing goes on in them."""
-TEXTS_KEPT = 256
-"""Short texts of the blob store kept in memory."""
 
 
 class RouterActor:
@@ -61,7 +63,6 @@ class RouterActor:
     ) -> None:
         self._bus = bus
         self._store = store
-        self._blobs = blobs
         self._grounds = grounds
         self._partitions = frozenset(partitions)
         self._calls = Calls(
@@ -73,11 +74,11 @@ class RouterActor:
             blobs=blobs,
             calls=self._calls,
             load=self._load,
-            scripts=lambda blob, entry: scripts.load(blobs.get(blob), entry),
+            scripts=lambda blob, entry: scripts.load(grounds.kept.get(blob), entry),
             ground=grounds.ground,
+            ready=grounds.ready,
         )
         self._conductors: OrderedDict[str, Conductor] = OrderedDict()
-        self._texts: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -127,14 +128,7 @@ class RouterActor:
                 del self._conductors[name]
 
     def _load(self, blob: Blob) -> str:
-        text = self._texts.get(blob.sha256)
-        if text is None:
-            text = self._blobs.get(blob).decode("utf-8", "surrogatepass")
-            if blob.size <= SPILL:  # such as the facts that most turns have in common
-                self._texts[blob.sha256] = text
-                if len(self._texts) > TEXTS_KEPT:
-                    del self._texts[next(iter(self._texts))]
-        return text
+        return self._grounds.kept.get(blob).decode("utf-8", "surrogatepass")
 
     def _spawn(self, handle: Callable[[Msg], Coroutine[Any, Any, None]]) -> Callable[[Msg], None]:
         def start(msg: Msg) -> None:
@@ -164,11 +158,13 @@ class RouterActor:
 
     async def _carry_out(self, command: AnyCommand) -> Accepted:
         if isinstance(command, CreateSession) and isinstance(command.config, Blob):
-            text = self._load(command.config)
-            config = SessionConfig.model_validate_json(text)
+            config = await asyncio.to_thread(self._config, command.config)
             command = command.model_copy(update={"config": config})
         decision, position = await self._conductor(command.session).submit(
-            partial(decide, command=command, ground=self._grounds.ground, check=self._grounds.check)
+            partial(
+                decide, command=command, ground=self._grounds.ground, check=self._grounds.check
+            ),
+            reads=partial(self._reads, command),
         )
         return Accepted(
             session=command.session,
@@ -177,6 +173,19 @@ class RouterActor:
             state=decision.state,
             repeated=not decision.givens,
         )
+
+    def _config(self, blob: Blob) -> SessionConfig:
+        return SessionConfig.model_validate_json(self._load(blob))
+
+    def _reads(self, command: AnyCommand, session: Session) -> bool:
+        """Whether deciding reads or writes files: of models that are new here, or of a script."""
+        match command:
+            case CreateSession() | Reconfigure():
+                return True
+            case PostTurn() | RetryTurn():
+                return not self._grounds.ready(session.config)
+            case _:
+                return False
 
     # --- outcomes --------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ def lose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Los
         if request.param == "another release":
             for place in (machine, grounds):
                 monkeypatch.setattr(place, "ENGINE", 99)
+            monkeypatch.setattr(machine, "ENGINES", (99,))
         else:
             kinds = [event.data for event in await room.store.read("old")]
             (started,) = [one for one in kinds if isinstance(one, TurnStarted)]
