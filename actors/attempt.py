@@ -20,7 +20,15 @@ from actors.deltas import DeltaStream, Status
 from actors.line import Line
 from actors.messages import Ask, WireMessage
 from actors.providers.pace import Pace, Paced
-from actors.providers.port import ChatMessage, ChatRequest, Finished, Limits, Provider
+from actors.providers.pictures import check_pictures
+from actors.providers.port import (
+    ChatMessage,
+    ChatRequest,
+    Finished,
+    Image,
+    Limits,
+    Provider,
+)
 from events.errors import (
     BadResponse,
     ControlRoomError,
@@ -38,6 +46,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
 LONGEST_RETRY_AFTER = 60.0  # seconds; a provider that wants a longer pause has failed
 WORTH_TELLING = 1.0  # seconds of a wait
 CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
+CHARACTERS_OF_IMAGE = 4000  # that an image is worth there, about
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
 LONGEST_RAW_USAGE = 16 * 1024  # bytes
 LONGEST_TOOL_CALLS = 128 * 1024  # bytes
@@ -231,9 +240,16 @@ class Attempt:
         if isinstance(messages, Blob):
             content = await asyncio.to_thread(self._desk.blobs.get, messages)
             messages = _MESSAGES.validate_json(content)
-        said = [ChatMessage(m.role, await self._loaded(m.content)) for m in messages]
+        images = sum(len(message.images) for message in messages)
+        able = self._desk.provider.capabilities(ask.model)
+        check_pictures(self._desk.name, images, able)
+        said = [
+            ChatMessage(one.role, await self._loaded(one.content), await self._pictures(one))
+            for one in messages
+        ]
         self._characters = sum(len(message.content) for message in said)
-        if ask.chat_template and not self._desk.provider.capabilities(ask.model).chat_template:
+        self._characters += images * CHARACTERS_OF_IMAGE
+        if ask.chat_template and not able.chat_template:
             self._notes.append("chat_template: the server uses its own")
         return ChatRequest(
             ask.model,
@@ -319,6 +335,14 @@ class Attempt:
         if isinstance(text, str):
             return text
         return (await asyncio.to_thread(self._desk.blobs.get, text)).decode()
+
+    async def _pictures(self, message: WireMessage) -> tuple[Image, ...]:
+        return tuple(
+            [
+                Image(one.media_type, await asyncio.to_thread(self._desk.blobs.get, one))
+                for one in message.images
+            ]
+        )
 
     async def _stored(self, text: str) -> Text:
         """The text itself, or its blob where it is too long for an event."""

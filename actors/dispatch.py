@@ -35,6 +35,8 @@ from events.values import SPILL, Blob
 
 WIRE_LIMIT = 256 * 1024
 """Bytes of messages that an `Ask` carries itself; more go as a blob."""
+LONGEST_REFERENCE = 2048
+"""Bytes of an attachment's reference, at most."""
 
 
 class Dispatch:
@@ -107,12 +109,14 @@ class Dispatch:
             return  # cancelled in the same batch, which may have started another turn
         assert event.step
         assert turn.config
-        asked, pairs = machine.request(event.step)
+        asked, said = machine.request(event.step)
         participant = turn.config.participant(asked.participant)
         messages: tuple[WireMessage, ...] | Blob
-        messages = tuple(WireMessage(role=role, content=text) for role, text in pairs)
-        if sum(len(text) for _, text in pairs) > SPILL:
-            content = orjson.dumps([{"role": role, "content": text} for role, text in pairs])
+        messages = tuple(
+            WireMessage(role=one.role, content=one.text, images=one.images) for one in said
+        )
+        if sum(len(one.text) + LONGEST_REFERENCE * len(one.images) for one in said) > SPILL:
+            content = orjson.dumps([one.model_dump(mode="json") for one in messages])
             if len(content) > WIRE_LIMIT:
                 messages = await asyncio.to_thread(self._blobs.put, content, "application/json")
         ask = Ask.model_construct(

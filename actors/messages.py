@@ -16,7 +16,7 @@ from events.types import (
     ModelFailed,
     Retry,
 )
-from events.values import Blob, Id, Message, Parameters, Text, Value
+from events.values import Attachment, Blob, Id, Message, Parameters, Text, Value
 
 # --- router and model ----------------------------------------------------------------------------
 
@@ -26,6 +26,7 @@ class WireMessage(Value):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: Text
+    images: tuple[Attachment, ...] = ()
 
 
 class Ask(Value):

@@ -77,6 +77,12 @@ class Entry:
     attachments: tuple[Attachment, ...] = ()
 
     @property
+    def beside(self) -> bool:
+        """Whether a text of it lies beside the store."""
+        attached = any(not one.is_image for one in self.attachments)
+        return attached or isinstance(self.content, Blob)
+
+    @property
     def images(self) -> int:
         """How many pictures belong to it."""
         return sum(one.is_image for one in self.attachments)
@@ -117,6 +123,8 @@ class Turn:
     id: str
     status: TurnStatus
     message: Message | None
+    by: str = ""
+    """Whoever posted it, and pays for it."""
     config: SessionConfig | None = None
     queued_at: int | None = None
     started_at: int | None = None

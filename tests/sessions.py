@@ -132,6 +132,11 @@ class Driven:
         ]
         return found[-1]
 
+    def request(self, step: str) -> tuple[ModelAsked, list[tuple[str, str]]]:
+        """A step of the open turn, with role and text of its messages as they are sent."""
+        asked, messages = self.machine.request(step)
+        return asked, [(one.role, one.text) for one in messages]
+
     # --- what happens ----------------------------------------------------------------------------
 
     def give(

@@ -15,6 +15,7 @@ from actors.providers.assembly import Assembly, Notes
 from actors.providers.chat_completions import ChatAnswer
 from actors.providers.http_options import Address
 from actors.providers.openai import OpenAIOptions, OpenAIProvider
+from actors.providers.pictures import check_pictures, pictures_in
 from actors.providers.port import Capabilities, ChatRequest, Finished
 from actors.providers.truncation import Sent
 from events.errors import BadResponse, ModelNotFound
@@ -94,6 +95,8 @@ class LMStudioProvider(OpenAIProvider):
         return f"/v1{super()._path(request)}"
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
+        able = self.capabilities(request.model)
+        check_pictures(f"model {request.model!r} of {self.id!r}", pictures_in(request), able)
         body, notes = super()._body(request, refused)
         state = self._states.get(request.model)
         if state is not None and not state.loaded:

@@ -24,6 +24,7 @@ from actors.providers.ollama_chat import (
     options_of,
     raw_of,
 )
+from actors.providers.pictures import check_pictures, pictures_in
 from actors.providers.port import Capabilities, ChatRequest
 from actors.providers.truncation import Sent
 from events.errors import ModelNotFound, ProviderError
@@ -116,6 +117,8 @@ class OllamaProvider(HttpProvider):
         return "/api/generate" if request.chat_template else "/api/chat"
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
+        able = self.capabilities(request.model)
+        check_pictures(f"model {request.model!r} of {self.id!r}", pictures_in(request), able)
         parameters, notes = request.parameters, []
         body: dict[str, Any] = {}
         if parameters.schema_ is not None:

@@ -36,12 +36,6 @@ class Part:
     content: Text
     attachments: tuple[Attachment, ...] = ()
 
-    @property
-    def long(self) -> bool:
-        """Whether a text of it has to be loaded."""
-        attached = any(not one.is_image for one in self.attachments)
-        return attached or isinstance(self.content, Blob)
-
 
 class Said(NamedTuple):
     """A chat message, and the pictures that go with it."""
@@ -75,12 +69,7 @@ def _part(entry: Entry, participant: str) -> Part:
     return Part("user", label, entry.content, entry.attachments)
 
 
-def messages(asked_parts: list[Part], load: Load) -> list[tuple[Role, str]]:
-    """The texts of `conversation`."""
-    return [(one.role, one.text) for one in conversation(asked_parts, load)]
-
-
-def conversation(asked_parts: list[Part], load: Load) -> list[Said]:
+def messages(asked_parts: list[Part], load: Load) -> list[Said]:
     """The request as chat messages.
 
     Neighbours of one role are joined, because many models refuse two of a role in a row.

@@ -178,7 +178,7 @@ class SessionMachine:
         wanted = {DEADLINE, *self.waiting}
         return {key: timer for key, timer in turn.timers.items() if key in wanted}
 
-    def request(self, key: str) -> tuple[ModelAsked, list[tuple[context.Role, str]]]:
+    def request(self, key: str) -> tuple[ModelAsked, list[context.Said]]:
         """The step `key` of the open turn, and its messages as they are sent to the model."""
         turn = self._open()
         asked = turn.steps[key].asked

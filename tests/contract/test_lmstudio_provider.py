@@ -24,7 +24,7 @@ from events.values import Usage
 from tests.contract.every_provider import ASKED, answer, serving
 from tests.contract.provider_calls import listen, made
 from tests.servers import chat
-from tests.servers.dialects.dialect import MODEL
+from tests.servers.dialects.dialect import MODEL, PICTURE
 from tests.servers.dialects.lmstudio import LMStudioDialect, state, states
 from tests.servers.scripted import ScriptedServer, listening
 
@@ -84,6 +84,14 @@ async def test_what_a_model_can_do_is_learned(
         await listen(provider, ASKED)
         able = provider.capabilities(MODEL)
         assert (able.context_length, able.images) == (context, images)
+
+
+async def test_a_model_without_eyes_is_not_shown_a_picture() -> None:
+    asked = replace(ASKED, messages=(ChatMessage("user", "What?", images=(PICTURE,)),))
+    async with lmstudio(states(state(MODEL, loaded=4096))) as (server, provider):
+        with pytest.raises(ProviderError, match="takes no pictures"):
+            await listen(provider, asked)
+        assert server.requests == []
 
 
 async def test_that_a_model_had_to_be_loaded_is_noted() -> None:

@@ -114,6 +114,14 @@ async def test_what_a_model_cannot_do_is_known_once_it_was_asked() -> None:
         assert able.chat_template
 
 
+async def test_a_model_without_eyes_is_not_shown_a_picture() -> None:
+    asked = replace(ASKED, messages=(ChatMessage("user", "What?", images=(PICTURE,)),))
+    async with ollama(show=shown(able=("completion",))) as (server, provider):
+        with pytest.raises(ProviderError, match="takes no pictures"):
+            await listen(provider, asked)
+        assert server.requests == []
+
+
 async def test_a_model_that_is_not_there_is_named() -> None:
     server = ScriptedServer({})
     server.reply(

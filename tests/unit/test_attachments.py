@@ -21,10 +21,7 @@ NOTES = "Grüße\nand more"
 
 def shown(room: Driven, step: str = "ask:a:1") -> list[context.Said]:
     """The messages of a step of the open turn, without the system prompt."""
-    session = room.machine.session
-    asked = room.asked(step, room.turn)
-    parts = context.parts(session, session.turns[room.turn], asked)
-    return [one for one in context.conversation(parts, room.blobs.load) if one.role != "system"]
+    return [one for one in room.machine.request(step)[1] if one.role != "system"]
 
 
 def files(room: Driven) -> tuple[Attachment, Attachment]:

@@ -19,7 +19,7 @@ from tests.sessions import Driven, config
 
 def said(room: Driven, step: str) -> list[tuple[str, str]]:
     """The messages of a step of the open turn, without the system prompt."""
-    return [(role, text) for role, text in room.machine.request(step)[1] if role != "system"]
+    return [(role, text) for role, text in room.request(step)[1] if role != "system"]
 
 
 def talk(room: Driven, *texts: str) -> Driven:
@@ -93,17 +93,17 @@ def test_the_system_prompt_names_the_others_where_they_are_heard() -> None:
     models[1] |= {"system_prompt": "Be brief.", "history": "isolated"}
     room = Driven(models=models)
     room.post()
-    first = room.machine.request("ask:a:1")[1][0]
+    first = room.request("ask:a:1")[1][0]
     assert first == (
         "system",
         "Be brief.\n\nYou are a in a conversation with a user and B (b), C (c). What the others "
         "said begins with their name in square brackets. Write your own answer without such a "
         "name.",
     )
-    assert room.machine.request("ask:b:1")[1][0] == ("system", "Be brief.")
+    assert room.request("ask:b:1")[1][0] == ("system", "Be brief.")
     alone = Driven(names="a")
     alone.post("Hi")
-    assert alone.machine.request("ask:a:1")[1] == [("user", "Hi")]
+    assert alone.request("ask:a:1")[1] == [("user", "Hi")]
 
 
 # --- what is seen ----------------------------------------------------------------------------
@@ -112,11 +112,11 @@ def test_the_system_prompt_names_the_others_where_they_are_heard() -> None:
 def test_nothing_that_lands_after_the_step_was_emitted_leaks_in() -> None:
     room = Driven(names="abc")
     room.post("one")
-    before = room.machine.request("ask:c:1")
+    before = room.request("ask:c:1")
     room.answer("ask:a:1", "leak")
     room.answer("ask:b:1", "leak")
     room.post("leak")
-    assert room.machine.request("ask:c:1") == before
+    assert room.request("ask:c:1") == before
     assert said(room, "ask:c:1") == [("user", "one")]
 
 
@@ -210,7 +210,7 @@ def test_labels_are_those_of_the_time() -> None:
 def test_neighbours_of_one_role_are_joined() -> None:
     room = talk(Driven(names="abc"), "one")
     room.post("two")
-    roles = [role for role, _ in room.machine.request("ask:b:1")[1]]
+    roles = [role for role, _ in room.request("ask:b:1")[1]]
     assert roles == ["system", "user", "assistant", "user"]
     assert said(room, "ask:b:1")[0][1] == "one\n\n[A (a)]: a on one"
 

@@ -36,7 +36,7 @@ def test_a_fallback_is_asked_the_same_as_a_step_of_its_own() -> None:
         own.parameters,
     )
     assert spare.digest != own.digest
-    assert room.machine.request("ask:a:2")[1][-1] == ("user", "Hello")
+    assert room.request("ask:a:2")[1][-1] == ("user", "Hello")
     assert room.answer("ask:b:1") == "model.answered(ask:b:1)"
     assert room.answer("ask:a:2", "Hi") == "model.answered(ask:a:2) turn.completed"
     assert [entry.content for entry in room.machine.session.entries] == ["Hello", "yes", "Hi"]

@@ -20,7 +20,7 @@ def test_a_message_behind_an_open_turn_waits_its_turn() -> None:
         room.answer(f"ask:{name}:1", f"{name} on one")
     assert room.start("t2").startswith("turn.started model.asked(ask:a:1)")
     assert session.queue == ["t3"]
-    assert room.machine.request("ask:b:1")[1][-1][1].endswith("[C (c)]: c on one\n\ntwo")
+    assert room.request("ask:b:1")[1][-1][1].endswith("[C (c)]: c on one\n\ntwo")
     room.prove()
 
 

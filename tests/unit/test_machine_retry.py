@@ -20,7 +20,7 @@ def test_a_retry_asks_one_participant_what_it_was_asked_then() -> None:
     for name in "abc":
         room.answer(f"ask:{name}:1", f"{name} on two")
     assert room.retry("t1", "b") == "turn.started model.asked(ask:b:1)"
-    asked, messages = room.machine.request("ask:b:1")
+    asked, messages = room.request("ask:b:1")
     assert asked.digest == room.asked("ask:b:1", "t1").digest
     assert [text for _, text in messages[1:]] == ["one"]
     assert room.answer("ask:b:1", "b once more") == "model.answered(ask:b:1) turn.completed"
@@ -39,7 +39,7 @@ def test_a_retry_asks_one_participant_what_it_was_asked_then() -> None:
         ("c on two", None),
     ]
     room.post("three")
-    said = room.machine.request("ask:a:1")[1]
+    said = room.request("ask:a:1")[1]
     assert "b once more" in str(said)
     assert "b on one" not in str(said)
     room.prove()
@@ -92,7 +92,7 @@ def test_a_retry_leaves_out_what_was_left_out_and_keeps_the_window() -> None:
     room.answer("ask:c:1", "c1")
     room.reconfigure(window=None)
     room.retry("t1", "c")
-    asked, messages = room.machine.request("ask:c:1")
+    asked, messages = room.request("ask:c:1")
     assert asked.digest == room.asked("ask:c:1", "t1").digest
     assert asked.context == room.asked("ask:c:1", "t1").context
     assert messages[-1] == ("user", "one\n\n[B (b)]: for c")

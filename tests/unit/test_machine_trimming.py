@@ -43,11 +43,11 @@ def test_the_oldest_utterances_are_left_out_and_recorded() -> None:
     assert told.estimated > told.limit == 500 - 125
     asked = room.asked("ask:a:1", "t4")
     assert asked.context.skip == told.skipped > 0
-    said = str(room.machine.request("ask:a:1")[1])
+    said = str(room.request("ask:a:1")[1])
     assert "a on one" not in said
     assert "c on three" in said
     assert "four" in said
-    assert "a on one" in str(room.machine.request("ask:b:1")[1]), "nothing limits the others"
+    assert "a on one" in str(room.request("ask:b:1")[1]), "nothing limits the others"
     room.prove()
 
 
@@ -55,12 +55,12 @@ def test_the_last_message_is_never_left_out() -> None:
     room = Driven(facts={"a": {"context_length": 100}})
     room.post("word " * 500)
     assert not room.data(ContextTrimmed)
-    assert "word" in str(room.machine.request("ask:a:1")[1])
+    assert "word" in str(room.request("ask:a:1")[1])
     for name in "abc":
         room.answer(f"ask:{name}:1")
     room.post("word " * 400)
     assert room.last(ContextTrimmed).skipped == 4, "all but the message itself"
-    assert "yes" not in str(room.machine.request("ask:a:1")[1][1:])
+    assert "yes" not in str(room.request("ask:a:1")[1][1:])
     room.prove()
 
 

@@ -45,7 +45,7 @@ def test_the_synthesis_sees_the_answers_and_no_plan() -> None:
     room.answer("ask:a:1", plan(["b", "c"]))
     room.answer("ask:b:1", "from b")
     room.answer("ask:c:1", "from c")
-    _, messages = room.machine.request("ask:a:2")
+    _, messages = room.request("ask:a:2")
     assert [role for role, _ in messages] == ["system", "user"]
     assert messages[1][1].startswith("Hello\n\n[B (b)]: from b\n\n[C (c)]: from c\n\nNow answer")
     assert "they know" not in messages[1][1]
@@ -138,7 +138,7 @@ def test_a_coordinator_may_name_itself_and_is_asked_twice() -> None:
     assert "model.asked(ask:a:2)" in room.answer("ask:a:1", plan(["a", "b"]))
     room.answer("ask:a:2", "mine")
     assert room.answer("ask:b:1", "theirs").endswith("model.asked(ask:a:3)")
-    _, messages = room.machine.request("ask:a:3")
+    _, messages = room.request("ask:a:3")
     assert [role for role, _ in messages] == ["system", "user", "assistant", "user"]
 
 

@@ -49,7 +49,7 @@ def test_a_debate_goes_round_and_everyone_hears_everyone() -> None:
         assert room.answer(step, text).startswith(
             f"model.answered({step}) route.decided model.asked("
         )
-    _, messages = room.machine.request("ask:b:2")
+    _, messages = room.request("ask:b:2")
     assert [text for _, text in messages[1:]] == ["Hello\n\n[A (a)]: A1", "B1", "[A (a)]: A2"]
     assert room.answer("ask:b:2") == "model.answered(ask:b:2) turn.completed"
     assert room.last(TurnCompleted).answer_from == "ask:b:2"

@@ -48,7 +48,7 @@ def test_everyone_proposes_and_votes_and_the_winner_is_the_answer() -> None:
 
 def test_voters_see_all_proposals_and_may_not_choose_their_own() -> None:
     room = proposed(facts={"a": {"structured_output": True}})
-    asked, messages = room.machine.request("ask:a:2")
+    asked, messages = room.request("ask:a:2")
     assert asked.parameters.schema_ == ballot_schema(["b", "c"])
     assert "- a: A" not in str(asked.instruction)
     assert "[B (b)]: proposal of b" in messages[-1][1]
@@ -134,5 +134,5 @@ def test_ballots_are_no_part_of_the_conversation() -> None:
     for name in "abc":
         room.answer(f"ask:{name}:2", ballot("b" if name != "b" else "a"))
     room.post("And now?")
-    _, messages = room.machine.request("ask:a:1")
+    _, messages = room.request("ask:a:1")
     assert "better" not in json.dumps(messages)

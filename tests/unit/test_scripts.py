@@ -304,7 +304,7 @@ def test_the_writer_and_the_critic() -> None:
     room.post("A haiku about logs, please.")
     assert room.answer("ask:writer:1", "draft one").endswith("model.asked(ask:critic:1)")
     assert room.answer("ask:critic:1", "too short").endswith("model.asked(ask:writer:2)")
-    _, messages = room.machine.request("ask:writer:2")
+    _, messages = room.request("ask:writer:2")
     assert "too short" in messages[-1][1]
     assert room.answer("ask:writer:2", "draft two").endswith("model.asked(ask:critic:2)")
     assert room.answer("ask:critic:2", '"Good."').endswith("route.decided turn.completed")
