@@ -6,7 +6,7 @@ is made up: only its length counts. Nobody fails; plans and ballots are good one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -23,6 +23,7 @@ from events.config import SessionConfig
 from events.envelope import Event
 from events.errors import Refused
 from events.session import Session
+from events.turns import shown_size, text_size
 from events.types import (
     Input,
     ModelAnswered,
@@ -45,12 +46,13 @@ _AT = datetime(2000, 1, 1, tzinfo=UTC)
 class Question:
     """What a participant would be asked.
 
-    `characters` and `bytes` are those of all that is sent in `messages` pieces; `bytes` is None
-    where an answer without bound is among it.
+    `characters` and `bytes` are those of all text that is sent in `messages` pieces, beside
+    `images`; `bytes` is None where an answer without bound is among it.
     """
 
     asked: ModelAsked
     messages: int
+    images: int
     characters: int
     bytes: int | None
 
@@ -59,8 +61,9 @@ class DryRun:
     """One turn of a session that has these events, or that begins with this configuration.
 
     Where a turn is open, it is taken as if it ended now. A script is not run: everyone is asked
-    once instead. `structured` are the participants whose models take a schema; `everyone` has a
-    coordinator name itself too. Raises `Refused` for a session that is closed.
+    once instead. `facts` are those of a turn, by participant: whether the model takes a schema, and
+    its context length, to which a conversation is trimmed. `everyone` has a coordinator name itself
+    too. Raises `Refused` for a session that is closed.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class DryRun:
         load: context.Load,
         *,
         length: Length,
-        structured: frozenset[str] = frozenset(),
+        facts: Mapping[str, Mapping[str, Any]],
         everyone: bool = False,
     ) -> None:
         self._load = load
@@ -90,7 +93,7 @@ class DryRun:
         assert self.session.config
         self.config = self.session.config
         """As it is, or would be."""
-        self.questions = tuple(self._run(content, structured))
+        self.questions = tuple(self._run(content, facts))
 
     @property
     def session(self) -> Session:
@@ -99,7 +102,7 @@ class DryRun:
 
     # --- the turn ------------------------------------------------------------------------------
 
-    def _run(self, content: str, structured: frozenset[str]) -> list[Question]:
+    def _run(self, content: str, facts: Mapping[str, Mapping[str, Any]]) -> list[Question]:
         session = self.session
         if session.status == "closed":
             raise Refused(f"session {session.stream} is closed: it takes no further message")
@@ -111,7 +114,6 @@ class DryRun:
         config = _unlimited(self.config)
         self._give(SessionReconfigured(config=config))
         self._turn = next(id for n in self._numbers if (id := f"dry-run-{n}") not in session.turns)
-        facts = {one.id: {"structured_output": one.id in structured} for one in config.models}
         versions = Semantics(
             engine=ENGINE,
             router=CURRENT[config.routing_pattern],
@@ -152,12 +154,15 @@ class DryRun:
         texts += [part.content for part in parts]
         if asked.parameters.schema_ is not None:
             texts.append(orjson.dumps(asked.parameters.schema_).decode())
+        files = sum(shown_size(part.attachments) for part in parts)
         unbounded = any(isinstance(one, Blob) and one.sha256 in self._unbounded for one in texts)
         return Question(
             asked,
             messages=len(parts),
-            characters=sum(one.size if isinstance(one, Blob) else len(one) for one in texts),
-            bytes=None if unbounded else sum(map(_size, texts)),
+            images=sum(one.is_image for part in parts for one in part.attachments),
+            characters=files
+            + sum(one.size if isinstance(one, Blob) else len(one) for one in texts),
+            bytes=None if unbounded else files + sum(map(text_size, texts)),
         )
 
     # --- what is made up -----------------------------------------------------------------------
@@ -195,7 +200,3 @@ def _unlimited(config: SessionConfig) -> SessionConfig:
     if config.routing_pattern == "script":
         changes["routing_pattern"] = "broadcast"
     return config.model_copy(update=changes)
-
-
-def _size(text: Text) -> int:
-    return text.size if isinstance(text, Blob) else len(text.encode("utf-8", "surrogatepass"))

@@ -4,10 +4,12 @@ The turn is run through twice with answers that are made up (see `projections.dr
 
 - **likely**: an answer has as many tokens as the median of the model's past answers for the same
   purpose, or `USUAL_ANSWER` where there is none, and no more than `max_tokens`; of what is sent,
-  four characters are a token;
+  four characters are a token, and an image is `trimming.IMAGE` of them. A conversation that is too
+  long for the model is trimmed as it would be;
 - **most**: an answer has as many tokens as `max_tokens`, or else the model's context, allows. What
-  is sent has at most a token a byte and `PER_MESSAGE` around each message; an answer within the
-  turn is taken to be as long for its readers as for its writer. None where nothing bounds it.
+  is sent, whole, has at most a token a byte, `PER_MESSAGE` around each message and `PER_IMAGE` for
+  each image, as under a budget; an answer within the turn is taken to be as long for its readers as
+  for its writer. None where nothing bounds it.
 
 Nobody fails in it: what is tried again, asked again or answered by a fallback comes on top.
 """
@@ -20,8 +22,8 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from actors.routing import context
-from actors.routing.spending import PER_MESSAGE
+from actors.routing import context, trimming
+from actors.routing.spending import PER_IMAGE, PER_MESSAGE
 from events.config import Budget, Pattern, SessionConfig
 from events.envelope import Event
 from events.ledger import Ledger
@@ -143,7 +145,8 @@ def estimate(
     `known` is by participant. Where a turn is open, the message would wait for its end: what is
     still said until then is not counted. Raises `Refused` for a session that is closed.
     """
-    able = frozenset(id for id, one in known.items() if one.structured_output)
+    able = {id: {"structured_output": one.structured_output} for id, one in known.items()}
+    facts = {id: able[id] | {"context_length": one.context_length} for id, one in known.items()}
 
     def usual(asked: ModelAsked) -> int:
         return CHARACTERS * _usual(asked, known[asked.participant])
@@ -151,8 +154,8 @@ def estimate(
     def longest(asked: ModelAsked) -> int | None:
         return _longest(asked, known[asked.participant])
 
-    likely = DryRun(begin, content, load, length=usual, structured=able)
-    most = DryRun(begin, content, load, length=longest, structured=able, everyone=True)
+    likely = DryRun(begin, content, load, length=usual, facts=facts)
+    most = DryRun(begin, content, load, length=longest, facts=able, everyone=True)
     config, ledger = likely.config, likely.session.ledger
     bounded = config.routing_pattern != "script"
     expected = [_expected(one, known[one.asked.participant]) for one in likely.questions]
@@ -208,7 +211,7 @@ def _longest(asked: ModelAsked, known: Known) -> int | None:
 
 
 def _expected(question: Question, known: Known) -> _Call:
-    sent = -(-question.characters // CHARACTERS)
+    sent = -(-question.characters // CHARACTERS) + trimming.IMAGE * question.images
     answer = _usual(question.asked, known)
     past = known.past.get(question.asked.purpose)
     seconds = USUAL_SECONDS if past is None else past.seconds
@@ -219,7 +222,8 @@ def _expected(question: Question, known: Known) -> _Call:
 
 
 def _bound(question: Question, known: Known, deadline: float) -> _Call:
-    sent = None if question.bytes is None else question.bytes + PER_MESSAGE * question.messages
+    around = PER_MESSAGE * question.messages + PER_IMAGE * question.images
+    sent = None if question.bytes is None else question.bytes + around
     answer = _longest(question.asked, known)
     cost = None
     if known.prices is not None and sent is not None and answer is not None:

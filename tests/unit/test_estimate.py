@@ -199,3 +199,25 @@ def test_a_session_that_is_none_yet() -> None:
     before = estimate(room.config, "Hello", every, room.blobs.load)
     after = estimated(room)
     assert before == after.model_copy(update={"position": 0})
+
+
+def test_what_was_attached_before_counts() -> None:
+    room = driven(names="a")
+    notes = room.blobs.attach("notes.md", b"word " * 100, "text/markdown")
+    room.post("Look", notes, room.blobs.attach("a.png", b"picture", "image/png"))
+    play(room)
+    report = estimated(room, "And now?")
+    assert 2500 + 500 // 4 < report.input_tokens.likely < 2500 + 500 // 4 + 100
+    room.post("And now?")
+    assert report.cost.most == room.last(ModelAsked).reserved
+
+
+def test_a_conversation_that_is_too_long_is_likely_trimmed() -> None:
+    room = driven(names="a")
+    room.post("word " * 4000)
+    play(room)
+    whole = estimated(room)
+    small = estimated(room, a=Known(PRICES, context_length=1000))
+    assert whole.input_tokens.likely > 5000
+    assert small.input_tokens.likely < 100
+    assert small.input_tokens.most == whole.input_tokens.most
