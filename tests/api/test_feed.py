@@ -127,8 +127,12 @@ async def test_events_in_a_notice_are_shown_as_they_are(session: Session) -> Non
         session.driven.answer("ask:a:1", "Aah")
         notice = write_notice(session.driven.batches[-1])
         # Not in the log yet, so the event can come from nowhere else.
-        await session.say(notice)
-        assert await take(follower, 1) == ["model.answered"]
+        # A notice that comes while the log is being read only has it read again.
+        showing = asyncio.create_task(take(follower, 1))
+        while not showing.done():
+            await session.say(notice)
+            await asyncio.wait({showing}, timeout=0.05)
+        assert showing.result() == ["model.answered"]
         await session.say(notice)
         session.driven.answer("ask:b:1", "Beh")
         await session.commit()
