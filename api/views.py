@@ -9,7 +9,7 @@ from fastapi import Header, Path, Query
 from pydantic import BaseModel, Field
 
 from api.problems import CURSOR
-from events.config import History, Participant, Pattern, SessionConfig
+from events.config import Budget, History, Participant, Pattern, SessionConfig
 from events.session import Session
 from events.turns import TurnStatus
 from events.values import Id, Value
@@ -129,6 +129,7 @@ class SessionChanges(Value):
     queue: int | None = None
     tags: tuple[str, ...] | None = None
     is_youtube_run: bool | None = None
+    budget: Budget | None = None
 
     def changes(self) -> dict[str, Any]:
         """The keys that were given, with null replaced by the default of the key."""

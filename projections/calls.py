@@ -157,7 +157,13 @@ def _ended(event: Event, data: ModelAnswered | ModelFailed | ModelDiscarded) -> 
         cost=None if data.cost is None else plain(data.cost.amount),
     )
     if (usage := data.usage) is not None:
-        ended = ended._replace(**usage.model_dump(exclude={"estimated"}))
+        ended = ended._replace(
+            input=usage.input,
+            cache_read=usage.cache_read,
+            cache_write=usage.cache_write,
+            output=usage.output,
+            reasoning=usage.reasoning,
+        )
     if isinstance(data, ModelAnswered):
         ended = ended._replace(
             served=data.served_model, first_token=data.first_token_ms, duration=data.duration_ms

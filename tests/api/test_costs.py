@@ -122,3 +122,17 @@ async def test_models_are_compared_by_what_they_did(shared: LocalRoom) -> None:
     assert [one["model"] for one in found["cheapest"]] == ["instant", "steady"]
     nothing = await shared.http.get("/v1/choices", params={"tag": "none has it"})
     assert nothing.json()["comparisons"] == []
+
+
+async def test_a_budget_is_raised_and_taken_away(shared: LocalRoom) -> None:
+    await shared.create("careful", "a", budget=1)
+    for given, kept in (
+        ({"limit": "2.50", "warn_at": ["0.5"]}, {"limit": "2.50", "warn_at": ["0.5"]}),
+        ("3", {"limit": "3", "warn_at": ["0.8"]}),
+        (None, None),
+    ):
+        answer = await shared.http.patch("/v1/sessions/careful", json={"budget": given})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["config"]["budget"] == kept
+    wrong = await shared.http.patch("/v1/sessions/careful", json={"budget": -1})
+    assert wrong.status_code == 422
