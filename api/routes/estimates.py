@@ -20,6 +20,7 @@ from api.strict_json import StrictJSONRoute
 from api.views import SESSION_EXAMPLE, NewSession, SessionId
 from events.config import SessionConfig
 from events.envelope import Event
+from events.errors import ConfigError
 from events.session import Session
 from events.values import Value
 from projections.estimate import Estimate, Known, estimate
@@ -82,9 +83,20 @@ async def estimate_session(
 
     Neither the session nor the message is kept, and nothing is sent.
     """
-    for one in body.session.models:
-        doors.room.providers.find(one.provider)
+    _possible(doors, body.session)
     return await _estimate(doors, body.session.config, body.content)
+
+
+def _possible(doors: Doors, config: SessionConfig) -> None:
+    """Raise the `ConfigError` that a session of providers or of a size that are not here gets."""
+    most = doors.room.settings.max_participants
+    if len(config.models) > most:
+        raise ConfigError(
+            f"{len(config.models)} participants are more than the {most} allowed here: "
+            "leave some out, or raise CONTROL_ROOM_MAX_PARTICIPANTS"
+        )
+    for one in config.models:
+        doors.room.providers.find(one.provider)
 
 
 async def _estimate(doors: Doors, begin: SessionConfig | Sequence[Event], content: str) -> Estimate:

@@ -69,3 +69,5 @@ async def test_what_cannot_be_estimated_is_refused(shared: LocalRoom) -> None:
     assert await refused("/v1/estimate", {"session": unknown, **message}) == 422
     wrong = config("wrong", "a:no-such-temper")
     assert await refused("/v1/estimate", {"session": wrong, **message}) == 422
+    crowd = config("crowd", "a b c d e f")
+    assert await refused("/v1/estimate", {"session": crowd, **message}) == 422
