@@ -26,7 +26,8 @@ refused is answered with a problem (RFC 9457) whose `detail` says what to do.
 `WS /v1/sessions/{session_id}/stream?after=POSITION` sends, in text frames, every event beyond the
 cursor as `{"type": "event", "position", "event": CloudEvents JSON}` and the pieces of the answers
 that are being written as `{"type": "delta", "turn", "step", "attempt", "participant", "channel",
-"seq", "text"}`. Come back with the position of the last event that you have: every event comes
+"seq", "text"}`. The channels are `text`, `reasoning`, and `status`, whose last line says what an
+answer waits for. Come back with the position of the last event that you have: every event comes
 once, and the pieces of open steps come again from their first character (`seq` 0). With
 `lines=true` a frame may hold several of these objects, one a line. It closes with 4404 for an
 unknown session and 4422 for a wrong cursor. Where the room has a token, browsers offer the

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -69,6 +70,8 @@ class Secrets:
         """Hide these too from now on, such as a token that was fetched."""
         # What is shorter than that is no secret, and would make holes into every message.
         known = {text for text in (*self._texts, *texts) if len(text) >= 6}
+        # As a part of an address, in which they may come back.
+        known |= {form for text in known for form in (quote(text), quote(text, safe=""))}
         self._texts = sorted(known, key=len, reverse=True)
 
     def hidden(self, text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -27,7 +28,7 @@ from tests.waiting import eventually
 MARK = "marked-"
 SECRETS = {
     "KEY": "marked-key-+/=5f3b9c",
-    "PART": "marked-part-81ac07",
+    "PART": "marked-part-81+ac=07",
     "TOKEN": "marked-token-d93e15",
 }
 LINES = "marked-lines-aa\r\nX-More: b"
@@ -42,7 +43,8 @@ def echo(dialect: Dialect) -> str:
     """What a server may say of a request: all the secrets that are configured for it."""
     keyed = "${KEY}" in str(dialect.config(""))
     given = (SECRETS["KEY"] if keyed else "", SECRETS["PART"], SECRETS["TOKEN"], IN_FILE, IN_VAULT)
-    return f"you sent {' '.join(given)}"
+    shown = " ".join((*given, *map(quote, given), *(quote(text, safe="") for text in given)))
+    return f"you sent {shown}"
 
 
 def _refused(status: int, why: str = "") -> Failure:
