@@ -127,8 +127,8 @@ def _check_length(headers: Headers) -> None:
     if not length.isdecimal() or int(length) > MAX_BODY:
         raise ProblemError(
             "too-large",
-            "the request is longer than this room takes: a message has at most 1 MB, a session's "
-            "configuration 6 MB",
+            "the request is longer than this room takes: a message has at most 1 MB, an attached "
+            "file 5 MB (store it with POST /v1/blobs), a session's configuration 6 MB",
         )
 
 

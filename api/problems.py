@@ -56,7 +56,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "too-large": Kind(413, "Too large", "The body is longer than the room takes."),
     "unsupported-media-type": Kind(
-        415, "Unsupported media type", "Send JSON, with 'Content-Type: application/json'."
+        415,
+        "Unsupported media type",
+        "Send JSON, with 'Content-Type: application/json'; files as images or texts.",
     ),
     "invalid": Kind(422, "Invalid request", "What was asked for can never be; 'errors' says why."),
     "fault": Kind(500, "Internal error", "The room failed; its log says how."),

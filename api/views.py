@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Header, Path, Query
 from pydantic import BaseModel, Field
 
+from api.attachments import MOST, NewAttachment
 from api.problems import CURSOR
 from events.config import Budget, History, Participant, Pattern, SessionConfig
 from events.session import Session
@@ -147,6 +148,9 @@ class NewTurn(Value):
     """A message to a session."""
 
     content: str = Field(min_length=1, description="the message, up to 1 MB of UTF-8")
+    attachments: tuple[NewAttachment, ...] = Field(
+        default=(), max_length=MOST, description="images and texts that go with it"
+    )
     queue: bool = Field(
         default=True, description="whether it may wait behind an open turn; else that is a 409"
     )

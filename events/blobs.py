@@ -78,11 +78,22 @@ class FolderBlobs:
         except OSError as error:
             raise StoreError(f"blob {blob.sha256} could not be read: {error}") from error
 
+    def size(self, sha256: str) -> int | None:
+        try:
+            return self._file(sha256).stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"blob {sha256} could not be read: {error}") from error
+
     def close(self) -> None:
         return
 
     def _path(self, blob: Blob) -> Path:
-        return self._folder / blob.sha256[:2] / blob.sha256
+        return self._file(blob.sha256)
+
+    def _file(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
 
     def _holds(self, path: Path, content: bytes) -> bool:
         try:
@@ -122,6 +133,9 @@ class Remembered:
             self._remember(blob, content)
         return content
 
+    def size(self, sha256: str) -> int | None:
+        return self._blobs.size(sha256)
+
     def close(self) -> None:
         self._blobs.close()
 
@@ -154,6 +168,10 @@ class MemoryBlobs:
 
     def get(self, blob: Blob) -> bytes:
         return checked(blob, self._contents.get(blob.sha256))
+
+    def size(self, sha256: str) -> int | None:
+        content = self._contents.get(sha256)
+        return None if content is None else len(content)
 
     def close(self) -> None:
         return

@@ -77,6 +77,10 @@ class BlobStore(Protocol):
         """The content; raises `StoreError` where it is missing, `Tampered` where it was changed."""
         ...
 
+    def size(self, sha256: str) -> int | None:
+        """Bytes of the content with that hash; None where it is not in the store."""
+        ...
+
     def close(self) -> None:
         """Give back connections."""
         ...

@@ -6,9 +6,11 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
+from fastapi.openapi.models import Example
 from fastapi.responses import Response
 
 from actors.messages import CancelTurn, PostTurn, RetryTurn
+from api.attachments import attached
 from api.doors import Doors, Inside
 from api.openapi import problems
 from api.problems import ProblemError
@@ -36,6 +38,11 @@ router = APIRouter(
 MAX_MESSAGE = 1024 * 1024
 """Bytes of UTF-8 of one message."""
 
+_FILE = {"name": "hello.py", "media_type": "text/x-python", "data": "cHJpbnQoImhlbGxvIikK"}
+_EXAMPLES: dict[str, Example] = {
+    "a question": {"value": {"content": "What is a saga?"}},
+    "with a file": {"value": {"content": "What does this do?", "attachments": [_FILE]}},
+}
 _POSTED = {
     200: {"model": TurnView, "description": "The turn has ended (only with `wait`)"},
     202: {"model": TurnAccepted, "description": "The turn is committed"},
@@ -49,13 +56,11 @@ async def post_turn(
     doors: Inside,
     request: Request,
     session_id: SessionId,
-    body: Annotated[
-        NewTurn, Body(openapi_examples={"a question": {"value": {"content": "What is a saga?"}}})
-    ],
+    body: Annotated[NewTurn, Body(openapi_examples=_EXAMPLES)],
     key: IdempotencyKey = None,
     wait: Wait = None,
 ) -> Response:
-    """Post a message to a session.
+    """Post a message to a session, with images and texts attached where it has some.
 
     The answer means that it is committed: the turn has been started, or queued behind the open one.
     With `wait` it comes when the turn has ended, and then holds everyone's answers.
@@ -74,7 +79,10 @@ async def _command(doors: Doors, session: str, body: NewTurn, key: str | None) -
         session=session,
         by=doors.principal,
         id=command_id(key),
-        message=Message(content=await _text(doors, body.content)),
+        message=Message(
+            content=await _text(doors, body.content),
+            attachments=await attached(doors.room.blobs, body.attachments),
+        ),
         queue=body.queue,
     )
 

@@ -47,6 +47,14 @@ class PostgresBlobs:
             found = cursor.fetchone()
         return checked(blob, found[0] if found else None)
 
+    def size(self, sha256: str) -> int | None:
+        with self._cursor(f"reading blob {sha256}") as cursor:
+            cursor.execute(
+                "SELECT length(content) FROM blobs WHERE sha256 = %b", (bytes.fromhex(sha256),)
+            )
+            found = cursor.fetchone()
+        return found[0] if found else None
+
     def close(self) -> None:
         self._database.close()
 

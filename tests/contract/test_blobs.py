@@ -59,6 +59,12 @@ def test_a_blob_that_is_not_there_is_a_clear_error(blobs: BlobStore) -> None:
     assert not isinstance(caught.value, Tampered)
 
 
+def test_the_size_of_a_content_is_known_by_its_hash(blobs: BlobStore) -> None:
+    for content in (b"", "Grüße".encode(), bytes(100_000)):
+        assert blobs.size(blobs.put(content).sha256) == len(content)
+    assert blobs.size(Blob.of(b"never stored").sha256) is None
+
+
 def test_a_reference_with_another_size_is_not_believed(blobs: BlobStore) -> None:
     blob = blobs.put(b"content")
     with pytest.raises(Tampered):
