@@ -1,9 +1,10 @@
 """The cheapest and the fastest among models that did comparable work, out of the log.
 
 Calls are **comparable** when they were made for the same purpose (answer, proposal, vote, plan,
-synthesis, or what a script calls it) in turns of the same routing pattern. That says nothing of how
-hard the questions were: the median of the tokens that were read shows whether the models had work
-of one size, and a tag on the sessions of an experiment narrows the comparison to them.
+synthesis, or what a script calls it) in turns of the same routing pattern. (A request's digest
+covers the model that is asked, so no two models ever share one.) That says nothing of how hard the
+questions were: the median of the tokens that were read shows whether the models had work of one
+size, and a tag on the sessions of an experiment narrows the comparison to them.
 
 Counted are outcomes that somebody waited for: answers, and failures. What was discarded is in the
 costs, but says nothing of a model. Nothing is claimed of a model with fewer than `MINIMUM` answers,
