@@ -11,8 +11,9 @@ from datetime import datetime
 
 from actors.bus import Bus
 from actors.calls import Calls
-from actors.deciding import Decide, Decision, Ground, next_turn
+from actors.deciding import Decide, Decision, Grounding, next_turn
 from actors.dispatch import Dispatch
+from actors.paying import Paying
 from actors.routing import context
 from actors.routing.batch import Given
 from actors.routing.machine import Scripts, SessionMachine
@@ -53,9 +54,10 @@ class Surroundings:
     store: EventStore
     blobs: BlobStore
     calls: Calls
+    paying: Paying
     load: context.Load
     scripts: Scripts
-    ground: Callable[[SessionConfig, bool], Ground]
+    ground: Grounding
     ready: Callable[[SessionConfig | None], bool]
 
 
@@ -88,7 +90,14 @@ class Conductor:
         self._machine: SessionMachine | None = None
         self._jobs: deque[_Job] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._dispatch = Dispatch(stream, around.bus, around.blobs, around.calls, self.tell)
+        self._dispatch = Dispatch(
+            stream,
+            bus=around.bus,
+            blobs=around.blobs,
+            calls=around.calls,
+            paying=around.paying,
+            tell=self.tell,
+        )
         self._again: asyncio.TimerHandle | None = None
         self._pause = AGAIN
 
@@ -111,6 +120,10 @@ class Conductor:
     def tell(self, decide: Decide) -> None:
         """As `submit`, without waiting for what comes of it."""
         self._push(_Job(decide, _nothing, None))
+
+    def silent(self, key: tuple[str, str, str], attempt: int) -> None:
+        """Nothing is heard of a call: ask again, or give it up."""
+        self._dispatch.charging.silent(key, attempt)
 
     def wake(self) -> None:
         """Load the session, so that an open or queued turn goes on."""

@@ -50,6 +50,10 @@ class Ground:
     semantics: Semantics
 
 
+Grounding = Callable[[SessionConfig, str, bool], Ground]
+"""Gives what a turn under a configuration stands on, by whom it is paid, and whether as a retry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The inputs to record (none where the command changes nothing), and what is answered.
@@ -71,13 +75,13 @@ def decide(
     session: Session,
     command: AnyCommand,
     *,
-    ground: Callable[[SessionConfig, bool], Ground],
+    ground: Grounding,
     check: Callable[[SessionConfig], None],
 ) -> Decision:
     """What `command` does to `session`.
 
     `check` raises `ConfigError` for a configuration that cannot run here; `ground` gives what a
-    turn under a configuration stands on (its second argument: whether the turn is a retry).
+    turn stands on.
     Raises `NotFound` for what does not exist, `Refused` for what is not possible now, and other
     `ConfigError`s for what can never be.
     """
@@ -103,13 +107,13 @@ def decide(
             return _change_status(session, command)
 
 
-def next_turn(session: Session, ground: Callable[[SessionConfig, bool], Ground]) -> Given | None:
+def next_turn(session: Session, ground: Grounding) -> Given | None:
     """The input that starts the turn at the head of the queue, where one may start now."""
     if session.open is not None or not session.queue or session.status != "active":
         return None
     assert session.config
     turn = session.turns[session.queue[0]]
-    basis = ground(session.config, False)
+    basis = ground(session.config, turn.by or "", False)
     started = TurnStarted(facts=basis.facts, semantics=basis.semantics)
     return Given(started, by="router", turn=turn.id, cause=turn.queued_at)
 
@@ -200,11 +204,11 @@ def _post(
     session: Session,
     config: SessionConfig,
     command: PostTurn,
-    ground: Callable[[SessionConfig, bool], Ground],
+    ground: Grounding,
 ) -> Decision:
     turn = f"t{session.turn_count + 1}"
     if session.open is None and not session.queue and session.status == "active":
-        basis = ground(config, False)
+        basis = ground(config, command.by, False)
         started = TurnStarted(message=command.message, facts=basis.facts, semantics=basis.semantics)
         given = Given(started, command.by, command.id, turn)
         return Decision((given,), turn, "open")
@@ -224,7 +228,7 @@ def _retry(
     session: Session,
     config: SessionConfig,
     command: RetryTurn,
-    ground: Callable[[SessionConfig, bool], Ground],
+    ground: Grounding,
 ) -> Decision:
     retry = command.retry
     turn = session.turns.get(retry.turn)
@@ -239,7 +243,7 @@ def _retry(
         raise Refused(
             f"session {session.stream!r} is busy or paused: retry when its turns have ended"
         )
-    basis = ground(config, True)
+    basis = ground(config, command.by, True)
     started = TurnStarted(
         retry=Retry(turn=turn.id, participant=retry.participant),
         facts=basis.facts,

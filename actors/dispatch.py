@@ -12,21 +12,27 @@ import orjson
 from actors import subjects
 from actors.bus import Bus
 from actors.calls import Calls
+from actors.charging import Charging
 from actors.deciding import Decide, Decision
 from actors.messages import Ask, WireMessage
 from actors.notices import write_notice
+from actors.paying import Paying
 from actors.routing.batch import Given
 from actors.routing.machine import SessionMachine
 from events.envelope import Event, now
 from events.session import Session
 from events.store import BlobStore
+from events.turns import Step
 from events.types import (
+    BudgetRequested,
     ChanceDrawn,
     ModelAnswered,
     ModelAsked,
     ModelCancelled,
+    ModelDiscarded,
     ModelFailed,
     ModelReasked,
+    Payload,
     SessionCreated,
     SessionReconfigured,
     TimerFired,
@@ -48,15 +54,18 @@ class Dispatch:
     def __init__(
         self,
         stream: str,
+        *,
         bus: Bus,
         blobs: BlobStore,
         calls: Calls,
+        paying: Paying,
         tell: Callable[[Decide], None],
     ) -> None:
         self._stream = stream
         self._bus = bus
         self._blobs = blobs
         self._calls = calls
+        self.charging = Charging(stream, paying, tell)
         self._tell = tell
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
@@ -65,6 +74,8 @@ class Dispatch:
         turn = machine.session.open
         for key in machine.waiting if turn else ():
             step = turn.steps.get(key) if turn else None
+            if turn and step and step.requested and not step.asked and not step.reservation:
+                self.charging.request(turn.id, step)
             if turn and step and step.asked:
                 self._calls.listen(
                     (self._stream, turn.id, key),
@@ -86,12 +97,20 @@ class Dispatch:
                         self._calls.warm(participant.provider, participant.model_name)
                 case ModelAsked() | ModelReasked():
                     await self._send(machine, event)
-                case ModelAnswered() | ModelFailed():
+                case BudgetRequested():
+                    self.charging.request(key[1], _step(machine, event))
+                case ModelAnswered() | ModelFailed() as data:
                     self._calls.done(key)
-                    if _asked_again(machine, event):
+                    if _step(machine, event).attempt > 1:  # another one may be under way
                         await self._calls.cancel(key)
+                    if isinstance(data, ModelAnswered) or not data.unheard:
+                        self.charging.settle(key[1], _step(machine, event), data.attempt, data.cost)
+                case ModelDiscarded() as data:
+                    self.charging.settle(key[1], _step(machine, event), data.attempt, data.cost)
                 case ModelCancelled():
                     await self._calls.cancel(key)
+                    if (step := _step(machine, event)).asked is None:
+                        self.charging.settle(key[1], step, 1, None)
                 case _:
                     pass
         self._wind_timers(machine)
@@ -109,7 +128,10 @@ class Dispatch:
             return  # cancelled in the same batch, which may have started another turn
         assert event.step
         assert turn.config
-        asked, said = machine.request(event.step)
+        if _reads(machine.session, event.data):
+            asked, said = await asyncio.to_thread(machine.request, event.step)
+        else:
+            asked, said = machine.request(event.step)
         participant = turn.config.participant(asked.participant)
         messages: tuple[WireMessage, ...] | Blob
         messages = tuple(
@@ -170,6 +192,13 @@ class Dispatch:
             self._tell(partial(_draw, given=given))
 
 
+def _reads(session: Session, asked: Payload) -> bool:
+    """Whether building the request reads long texts; a repeated one is built like the first."""
+    if isinstance(asked, ModelReasked) or isinstance(getattr(asked, "instruction", None), Blob):
+        return True
+    return any(entry.beside for entry in session.entries)
+
+
 def _draw(session: Session, given: Given) -> Decision:
     """Draw once: not where the turn is over, or where the log has the draw already."""
     turn = session.open
@@ -178,7 +207,5 @@ def _draw(session: Session, given: Given) -> Decision:
     return Decision((given,))
 
 
-def _asked_again(machine: SessionMachine, event: Event) -> bool:
-    """Whether another attempt of the step may still be under way."""
-    turn = machine.session.turns[event.turn or ""]
-    return turn.steps[event.step or ""].attempt > 1
+def _step(machine: SessionMachine, event: Event) -> Step:
+    return machine.session.turns[event.turn or ""].steps[event.step or ""]

@@ -9,20 +9,26 @@ from typing import Any
 
 from actors import scripts
 from actors.deciding import Ground
-from actors.providers.config import Providers, create, missing
-from actors.providers.port import Capabilities
+from actors.facts import Model, ModelFacts
+from actors.providers.config import Providers, missing
 from actors.routing import context
 from actors.routing.machine import ENGINE, PARSERS
 from actors.routing.registry import CURRENT
+from actors.routing.spending import limited
+from actors.routing.turn import ACCOUNT
+from events.account import stream_of
 from events.blobs import Remembered
 from events.canonical import canonical_json
-from events.config import SessionConfig
+from events.config import Budget, Participant, SessionConfig
+from events.envelope import now
 from events.errors import ConfigError
 from events.store import BlobStore
 from events.values import Blob, Semantics
 
-Seats = tuple[tuple[str, str, str], ...]
-"""Participant, provider and model of each seat."""
+Seat = tuple[str, tuple[Model, ...]]
+"""A participant, and its model and fallbacks."""
+Seats = tuple[tuple[Seat, ...], str, int]
+"""Who sits there, the account that pays, and the revision of what is known of the models."""
 
 KEPT = 256
 """Sets of facts kept at hand; as many short blobs are."""
@@ -31,7 +37,8 @@ KEPT = 256
 class Grounds:
     """Checks configurations against what this room has, and gathers the facts of turns.
 
-    For use by any thread: whatever is not `ready` reads and writes files.
+    For use by any thread: whatever is not `ready` reads and writes files. `daily_budget` is that of
+    each principal for each day (UTC).
     """
 
     def __init__(
@@ -42,14 +49,16 @@ class Grounds:
         *,
         script_folder: Path,
         max_participants: int = 5,
+        daily_budget: Budget | None = None,
     ) -> None:
         self._providers = providers
         self._environment = environment
         self.kept = Remembered(blobs)
         """The blobs, with what turns stand on at hand."""
+        self.models = ModelFacts(providers, environment)
         self._scripts = script_folder
         self._max = max_participants
-        self._known: dict[tuple[str, str], Capabilities] = {}
+        self._daily_budget = daily_budget
         self._facts: dict[Seats, Blob] = {}
         self._lock = Lock()
 
@@ -61,29 +70,52 @@ class Grounds:
                 "leave some out, or raise CONTROL_ROOM_MAX_PARTICIPANTS"
             )
         for participant in config.models:
-            spec = self._providers.find(participant.provider)
-            if unset := missing(spec, self._environment):
-                raise ConfigError(
-                    f"participant {participant.id!r}: provider {spec.id!r} needs the environment "
-                    f"variable {', '.join(unset)}: set it and start the room again"
-                )
-        self._stored_facts(config)
+            for model in _models(participant):
+                spec = self._providers.find(model[0])
+                if unset := missing(spec, self._environment):
+                    raise ConfigError(
+                        f"participant {participant.id!r}: provider {spec.id!r} needs "
+                        f"{', '.join(unset)}: set it and start the room again"
+                    )
+                self._check_price(config, participant, model)
         if config.routing_pattern == "script":
             scripts.collect(self._scripts, config.script or "")
+        if self._daily_budget is None:  # else they are each principal's own
+            self._stored_facts(config, "")
+
+    def _check_price(self, config: SessionConfig, participant: Participant, model: Model) -> None:
+        """What a budget covers has to have a price, and an end."""
+        known = self.models.capabilities(model)
+        if self._daily_budget is None and not limited(config, participant.id):
+            return
+        prices = self.models.prices(model)
+        who = f"participant {participant.id!r}: there is a budget, and"
+        if prices is None:
+            raise ConfigError(
+                f"{who} no price is known of {model[1]!r} at provider {model[0]!r}:"
+                " give it under 'prices' in the provider file"
+            )
+        unbounded = participant.max_tokens is None and known.context_length is None
+        if unbounded and prices.most(1, 1, 1):
+            raise ConfigError(f"{who} nothing bounds the answers of {model[1]!r}: set 'max_tokens'")
 
     def ready(self, config: SessionConfig | None) -> bool:
         """Whether `ground` has all at hand; else it reads and writes files, and is for a thread."""
-        scripted = config is None or config.routing_pattern == "script"
-        return not scripted and config is not None and _seats(config) in self._facts
+        if config is None or config.routing_pattern == "script":
+            return False
+        return self._daily_budget is None and self._seats(config, "") in self._facts
 
-    def ground(self, config: SessionConfig, retry: bool) -> Ground:
-        """The facts of a turn under `config`, stored, and the versions that decide it."""
+    def ground(self, config: SessionConfig, by: str, retry: bool) -> Ground:
+        """The facts of a turn under `config`, stored, and the versions that decide it.
+
+        `by` is the principal that posted it: its account of today pays.
+        """
         script = None
         if config.routing_pattern == "script" and not retry:
             source = scripts.collect(self._scripts, config.script or "")
             script = self.kept.put(source, "application/json")
         return Ground(
-            self._stored_facts(config),
+            self._stored_facts(config, by),
             Semantics(
                 engine=ENGINE,
                 router=CURRENT[config.routing_pattern],
@@ -93,34 +125,35 @@ class Grounds:
             ),
         )
 
-    def _capabilities(self, provider: str, model: str) -> Capabilities:
-        known = self._known.get((provider, model))
-        if known is None:
-            adapter = create(self._providers.find(provider), self._environment)
-            known = self._known[provider, model] = adapter.capabilities(model)
-        return known
+    def _seats(self, config: SessionConfig, by: str) -> Seats:
+        seats = tuple((one.id, _models(one)) for one in config.models)
+        account = stream_of("user", by, now().date()) if self._daily_budget is not None else ""
+        return seats, account, self.models.revision
 
-    def _stored_facts(self, config: SessionConfig) -> Blob:
-        """What is known of the participants' models, stored; the same for the same models."""
-        seats = _seats(config)
+    def _stored_facts(self, config: SessionConfig, by: str) -> Blob:
+        """What a turn of these participants depends on, stored; the same for the same ones."""
+        seats = self._seats(config, by)
         blob = self._facts.get(seats)
         if blob is None:
-            facts = {id: _fact(self._capabilities(*model)) for id, *model in seats}
-            blob = self.kept.put(canonical_json(facts), "application/json")
+            blob = self.kept.put(canonical_json(self._gathered(seats)), "application/json")
             with self._lock:
                 self._facts[seats] = blob
                 if len(self._facts) > KEPT:
                     del self._facts[next(iter(self._facts))]
         return blob
 
+    def _gathered(self, seats: Seats) -> dict[str, Any]:
+        participants, account, _ = seats
+        facts: dict[str, Any] = {}
+        for id, (own, *fallbacks) in participants:
+            facts[id] = self.models.fact(own)
+            if fallbacks:
+                facts[id]["fallbacks"] = [self.models.fact(model) for model in fallbacks]
+        if self._daily_budget is not None:
+            facts[ACCOUNT] = {"stream": account, **self._daily_budget.model_dump(mode="json")}
+        return facts
 
-def _seats(config: SessionConfig) -> Seats:
-    return tuple((one.id, one.provider, one.model_name) for one in config.models)
 
-
-def _fact(known: Capabilities) -> dict[str, Any]:
-    return {
-        "structured_output": known.structured_output,
-        "tools": known.tools,
-        "context_length": known.context_length,
-    }
+def _models(participant: Participant) -> tuple[Model, ...]:
+    fallbacks = ((one.provider, one.model_name) for one in participant.fallbacks)
+    return (participant.provider, participant.model_name), *fallbacks

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from actors.deciding import Decision
-from actors.messages import Outcome
+from actors.messages import Accounted, Outcome
 from actors.routing.batch import Given
 from actors.routing.spending import explained, overrun
 from events.errors import BudgetExceeded, ControlRoomError, ProviderUnavailable
 from events.session import Session
 from events.turns import Step
-from events.types import ModelAnswered, ModelDiscarded, ModelFailed, ModelReasked
+from events.types import BudgetReserved, ModelAnswered, ModelDiscarded, ModelFailed, ModelReasked
 
 REASKS = 3
 """How often a call is sent again when nothing is heard of it."""
@@ -86,6 +86,24 @@ def _over_budget(session: Session, step: Step) -> BudgetExceeded | None:
     if over is None:
         return None
     return BudgetExceeded(f"nothing was heard of the call, and {explained(over)}")
+
+
+def reserved(session: Session, answer: Accounted) -> Decision:
+    """What an account's decision becomes: the step goes on, or its next attempt does."""
+    data = answer.reserved or answer.refused
+    turn = session.open
+    step = turn.steps.get(data.step) if turn and data and turn.id == data.turn else None
+    if data is None or step is None or step.outcome is not None:
+        return Decision()
+    if data.attempt == 1:
+        known = step.asked is not None or step.reservation is not None
+        given = Given(data, "router", turn=data.turn, step=step.key, cause=step.position)
+        return Decision() if known else Decision((given,))
+    key = (session.stream, data.turn, step.key)
+    if isinstance(data, BudgetReserved):
+        return reask(session, key=key, attempt=data.attempt - 1)
+    error = BudgetExceeded("nothing was heard of the call, and its account cannot pay for another")
+    return fail(session, key=key, attempt=data.attempt - 1, error=error, unheard=True)
 
 
 def fail(

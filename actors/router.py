@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors import scripts, subjects
+from actors.accounts import Accounts
 from actors.bus import Bus, Msg
 from actors.calls import HEARTBEAT, Calls, Ensure, Key
 from actors.conductor import Conductor, Surroundings
@@ -30,7 +31,8 @@ from actors.messages import (
     Reply,
     RetryTurn,
 )
-from actors.receiving import fail, reask, receive
+from actors.paying import Paying
+from actors.receiving import fail, receive
 from events.config import SessionConfig
 from events.errors import ConfigError, ControlRoomError, Refused, StoreError
 from events.session import Session
@@ -68,11 +70,14 @@ class RouterActor:
         self._calls = Calls(
             bus, ensure, silent=self._silent, unservable=self._unservable, heartbeat=heartbeat
         )
+        self._accounts = Accounts(store)
+        self._paying = Paying(bus)
         self._around = Surroundings(
             bus=bus,
             store=store,
             blobs=blobs,
             calls=self._calls,
+            paying=self._paying,
             load=self._load,
             scripts=lambda blob, entry: scripts.load(grounds.kept.get(blob), entry),
             ground=grounds.ground,
@@ -84,6 +89,7 @@ class RouterActor:
     async def start(self) -> None:
         """Go on with every open turn, then take commands and outcomes."""
         await self._calls.start()
+        await self._accounts.reconcile(self._owns)
         for head in await self._store.heads():
             if self._owns(head.stream) and head.open_turn is not None:
                 self._conductor(head.stream).wake()
@@ -91,11 +97,13 @@ class RouterActor:
         for part in ["*"] if everything else sorted(self._partitions):
             await self._bus.subscribe(subjects.commands(part), self._spawn(self._command))
             await self._bus.subscribe(subjects.outcomes(part), self._spawn(self._outcome))
+            await self._bus.subscribe(subjects.account(part), self._spawn(self._accounts.serve))
             await self._bus.subscribe(subjects.ping(part), self._spawn(self._pong))
 
     async def stop(self) -> None:
         """Stop; turns that are open go on with the next start."""
         await self._calls.stop()
+        await self._paying.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -210,7 +218,7 @@ class RouterActor:
 
     def _silent(self, key: Key, attempt: int) -> None:
         _log.warning("session %s: nothing is heard of %s in %s", key[0], key[2], key[1])
-        self._conductor(key[0]).tell(partial(reask, key=key, attempt=attempt))
+        self._conductor(key[0]).silent(key, attempt)
 
     def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:
         self._conductor(key[0]).tell(partial(fail, key=key, attempt=attempt, error=error))

@@ -30,6 +30,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from events.config import Budget
 from events.errors import ConfigError
 
 PREFIX = "CONTROL_ROOM_"
@@ -108,6 +109,11 @@ class Settings(BaseSettings):
         le=1000,
         description="models that share one host process; more than 1 saves memory, and one"
         " process's end then takes several models along until they are back",
+    )
+    daily_budget: Annotated[Budget | None, NoDecode] = Field(
+        default=None,
+        description="the most that each principal may spend in a day (UTC), in US dollars; models"
+        " without a known price are refused then",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severity that is logged"

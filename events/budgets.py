@@ -29,6 +29,7 @@ class BudgetRequested(Derived):
     participant: Id
     amount: Decimal
     limit: Decimal
+    warn_at: tuple[Decimal, ...] = ()
 
 
 class Reservation(Input):

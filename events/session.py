@@ -125,7 +125,9 @@ class Session:
     def _queued(self, event: Event, data: TurnQueued) -> None:
         assert event.turn
         self.turn_count += 1
-        self.turns[event.turn] = Turn(event.turn, "queued", data.message, queued_at=event.position)
+        self.turns[event.turn] = Turn(
+            event.turn, "queued", data.message, event.by, queued_at=event.position
+        )
         self.queue.append(event.turn)
 
     def _started(self, event: Event, data: TurnStarted) -> None:
@@ -134,7 +136,7 @@ class Session:
         turn = self.turns.get(event.turn)
         if turn is None:
             self.turn_count += 1
-            turn = self.turns[event.turn] = Turn(event.turn, "queued", data.message)
+            turn = self.turns[event.turn] = Turn(event.turn, "queued", data.message, event.by)
         else:
             self.queue.remove(event.turn)
         turn.status, turn.started, turn.started_at = "open", data, event.position

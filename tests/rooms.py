@@ -85,6 +85,7 @@ class LocalRoom:
             self.blobs,
             script_folder=self.settings.scripts_path,
             max_participants=self.settings.max_participants,
+            daily_budget=self.settings.daily_budget,
         )
         self.router = RouterActor(
             self.router_bus, self.store, self.blobs, grounds=grounds, ensure=self.models.ensure

@@ -268,7 +268,7 @@ class SessionLog:
     def _who(self) -> dict[str, Any]:
         return {"session": self.stream, "by": "user", "id": f"c{next(self._commands)}"}
 
-    def _ground(self, config: SessionConfig, retry: bool) -> Ground:
+    def _ground(self, config: SessionConfig, by: str, retry: bool) -> Ground:
         semantics = Semantics(
             engine=ENGINE, context=VERSION, script=None if retry else self._script
         )

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from events.account import PREFIX
 from events.envelope import Event
 from events.store import BlobStore, EventStore
 from events.types import (
@@ -77,6 +78,8 @@ async def assert_sound(store: EventStore, blobs: BlobStore, acknowledged: Acknow
     assert report.intact, report.faults
     assert report.events == sum(map(len, streams.values()))
     for stream in streams:
+        if stream.startswith(PREFIX):
+            continue  # an account: its owner's decisions, which no router made
         replayed = await replay(store, blobs, stream)
         assert replayed.identical, (stream, replayed.divergence)
     return report.events

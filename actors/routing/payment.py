@@ -68,6 +68,7 @@ class Payment:
             participant=step.participant,
             amount=needed,
             limit=account["limit"],
+            warn_at=account.get("warn_at", ()),
         )
         return Made((*before, requested))
 

@@ -40,6 +40,10 @@ class Watched:
         self._use(f"get {content[:40]!r}")
         return content
 
+    def size(self, sha256: str) -> int | None:
+        self._use(f"size {sha256}")
+        return self._blobs.size(sha256)
+
     def close(self) -> None:
         self._blobs.close()
 

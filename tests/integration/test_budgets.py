@@ -1,0 +1,162 @@
+"""Budgets on the wire: however many turns run at once, no more is spent than was allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.providers.config import ProviderSpec
+from events.account import PREFIX, Account
+from events.envelope import Event
+from events.types import ModelAnswered, ModelAsked, ModelDiscarded, ModelFailed
+from tests.rooms import LocalRoom, local_room
+from tests.sound_log import assert_sound
+from tests.waiting import eventually
+
+SOLD = ProviderSpec(
+    id="sold",
+    type="rehearsal",
+    config={"pace": 20, "prices": {"*": {"input": 1000, "output": 1000, "request": "0.01"}}},
+)
+"""A tenth of a cent a token, and a cent a call."""
+DAY = Decimal("3.50")
+
+
+def seats(names: str = "a b", model: str = "instant", **more: Any) -> dict[str, Any]:
+    return {
+        "models": [
+            {"id": name, "provider": "sold", "model_name": model, "max_tokens": 60, **more}
+            for name in names.split()
+        ]
+    }
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[LocalRoom]:
+    async with local_room(tmp_path, SOLD, daily_budget=str(DAY)) as room:
+        yield room
+
+
+async def account(room: LocalRoom) -> Account:
+    [stream] = [h.stream for h in await room.store.heads() if h.stream.startswith(PREFIX)]
+    folded = Account(stream)
+    for event in await room.store.read(stream):
+        folded.apply(event)
+    return folded
+
+
+def paid(events: list[Event]) -> Decimal:
+    outcomes = [e.data for e in events if isinstance(e.data, PAID) and e.data.cost]
+    return sum((one.cost.amount for one in outcomes if one.cost), Decimal(0))
+
+
+PAID = (ModelAnswered, ModelFailed, ModelDiscarded)
+
+
+async def everything(room: LocalRoom) -> list[Event]:
+    return [recorded.event for recorded in await room.store.read_all(0, 100_000)]
+
+
+async def settled(room: LocalRoom) -> Account:
+    """The account, when nothing is held any more."""
+
+    async def nothing_held() -> bool:
+        return (await account(room)).held == 0
+
+    await eventually(nothing_held, within=20, what="everything is settled")
+    return await account(room)
+
+
+async def test_a_hundred_turns_at_once_spend_no_more_than_the_day_allows(room: LocalRoom) -> None:
+    names = [f"s{number}" for number in range(100)]
+    for name in names:
+        await room.create(name, **seats())
+    posted = await asyncio.gather(*(room.post(name, wait=60) for name in names))
+    states = [turn["status"] for turn in posted]
+    assert set(states) == {"completed", "failed"}
+    spent = paid(await everything(room))
+    final = await settled(room)
+    assert 0 < spent == final.spent <= DAY
+    # What was held for calls that came cheaper can be spent by those who come later.
+    while (await room.post("s0", "More", wait=60))["status"] == "completed":
+        pass
+    asked = [e.data for e in await everything(room) if isinstance(e.data, ModelAsked)]
+    dearest = max(one.reserved or Decimal(0) for one in asked)
+    final = await settled(room)
+    assert DAY - 2 * dearest < paid(await everything(room)) == final.spent <= DAY
+    refused = next(turn for turn, state in zip(posted, states, strict=True) if state == "failed")
+    turn = (await room.http.get(f"/v1/sessions/{names[posted.index(refused)]}/events")).text
+    assert "the account's budget of $3.50 does not allow the call" in turn
+    await assert_sound(room.store, room.blobs, {})
+
+
+async def test_what_a_router_left_unsettled_is_settled_by_the_next(room: LocalRoom) -> None:
+    names = [f"s{number}" for number in range(6)]
+    for name in names:
+        await room.create(name, **seats(model="steady"))
+    for name in names:
+        await room.post(name)
+
+    async def some_answered() -> bool:
+        return sum(isinstance(e.data, ModelAnswered) for e in await everything(room)) >= 3
+
+    await eventually(some_answered, within=20, what="some have answered")
+    await room.stop_router()
+    await room.start_router()
+    for name in names:
+        answer = await room.post(name, "And now?", wait=60)
+        assert answer["status"] in ("completed", "failed")
+    final = await settled(room)
+    assert final.spent == paid(await everything(room)) <= DAY
+    await assert_sound(room.store, room.blobs, {})
+
+
+async def test_what_is_called_off_is_given_back(room: LocalRoom) -> None:
+    await room.create("s1", **seats(model="slow"))
+    turn = (await room.post("s1"))["turn"]
+
+    async def asked() -> bool:
+        return any(isinstance(e.data, ModelAsked) for e in await everything(room))
+
+    await eventually(asked, within=10, what="somebody is asked")
+    assert (await account(room)).held > 0
+    await room.http.post(f"/v1/sessions/s1/turns/{turn}/cancel")
+    final = await settled(room)
+    assert final.spent == paid(await everything(room))
+
+
+async def test_turns_that_queue_in_one_session_keep_to_its_budget(room: LocalRoom) -> None:
+    await room.create("s1", **seats(), budget={"limit": "1.20", "warn_at": ["0.1"]}, queue=100)
+    for number in range(40):
+        await room.post("s1", f"Message {number}")
+    await room.post("s1", "The last one", wait=60)
+    events = await room.store.read("s1")
+    assert 0 < paid(events) <= Decimal("1.20")
+    assert "budget.exceeded" in {event.type for event in events}
+    assert "budget.warned" in {event.type for event in events}
+    replayed = (await room.http.post("/v1/sessions/s1/replay")).json()
+    assert replayed["identical"] is True
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"provider": "sold", "model_name": "instant"}, "max_tokens"),
+        ({"provider": "unpriced", "model_name": "m", "max_tokens": 9}, "no price is known"),
+    ],
+)
+async def test_what_cannot_be_bounded_is_refused(
+    tmp_path: Path, model: dict[str, Any], words: str
+) -> None:
+    config = {"base_url": "https://models.example.com/v1", "api_key": "k"}
+    unpriced = ProviderSpec(id="unpriced", type="openai", config=config)
+    async with local_room(tmp_path, SOLD, unpriced, daily_budget="5") as room:
+        body = {"session_id": "s1", "models": [{"id": "a", **model}]}
+        answer = await room.http.post("/v1/sessions", json=body)
+        assert answer.status_code == 422
+        assert words in answer.json()["detail"]
