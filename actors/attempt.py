@@ -8,27 +8,17 @@ import random
 import traceback
 from collections.abc import Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
 from actors.answer import Answer
-from actors.breaker import Breaker
 from actors.deltas import DeltaStream, Status
-from actors.line import Line
+from actors.desk import LONGEST_RETRY_AFTER, Desk
 from actors.messages import Ask, WireMessage
-from actors.providers.pace import Pace, Paced
 from actors.providers.pictures import check_pictures
-from actors.providers.port import (
-    ChatMessage,
-    ChatRequest,
-    Finished,
-    Image,
-    Limits,
-    Provider,
-)
+from actors.providers.port import ChatMessage, ChatRequest, Finished, Image
 from events.errors import (
     BadResponse,
     ControlRoomError,
@@ -36,15 +26,12 @@ from events.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from events.store import BlobStore
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed
 from events.values import SPILL, Blob, Cost, Text, Usage
 
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
-LONGEST_RETRY_AFTER = 60.0  # seconds; a provider that wants a longer pause has failed
-WORTH_TELLING = 1.0  # seconds of a wait
 CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
 CHARACTERS_OF_IMAGE = 4000  # that an image is worth there, about
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
@@ -54,56 +41,6 @@ LONGEST_ERROR = 2000  # characters
 
 _TELLING_WHEN = (RateLimited, ProviderUnavailable)
 _MESSAGES = TypeAdapter(tuple[WireMessage, ...])
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the attempts of one actor share.
-
-    `line` bounds how many ask the provider at once, `pace` tells when the next one may, and
-    `breaker` whether any may.
-    """
-
-    name: str
-    provider: Provider
-    blobs: BlobStore
-    limits: Limits
-    line: Line[Attempt]
-    pace: Pace
-    breaker: Breaker
-
-    @classmethod
-    def of(
-        cls, provider: Provider, blobs: BlobStore, limits: Limits, provider_id: str, model: str
-    ) -> Self:
-        """The desk of one model's actor."""
-        name = f"model {model!r} of provider {provider_id!r}"
-        return cls(
-            name,
-            provider,
-            blobs,
-            limits,
-            Line(name, limits.max_concurrency, limits.max_queue),
-            provider.pace(model) if isinstance(provider, Paced) else Pace(),
-            Breaker(name, limits.breaker_failures, limits.breaker_pause),
-        )
-
-    def tell_places(self) -> None:
-        """Have those who wait for a place tell how many are before them, where that changed."""
-        for ahead, one in enumerate(self.line.waiting):
-            one.tell(f"waits for its turn, {ahead} before it")
-
-    def report(self) -> dict[str, Any]:
-        """Who waits for a place, the next one first, how long for the provider, and the breaker."""
-        waiting = [
-            {"session": one.ask.session, "turn": one.ask.turn, "step": one.ask.step, "ahead": ahead}
-            for ahead, one in enumerate(self.line.waiting)
-        ]
-        return {
-            "queue": waiting,
-            "held_for": round(self.pace.wait(), 1),
-            "breaker": self.breaker.report(),
-        }
 
 
 class Attempt:
@@ -138,7 +75,7 @@ class Attempt:
         while True:
             desk.breaker.check()
             async with desk.line.place(self, again=self._tries > 0):
-                await self._in_turn()
+                await desk.in_turn(1 + self._characters / CHARACTERS_OF_TOKEN, self.tell)
                 desk.breaker.check()
                 self.waiting = False
                 self._tries += 1
@@ -162,28 +99,6 @@ class Attempt:
         if status != self._told:
             self._told = status
             self.deltas.add(Status(f"{status}\n"))
-
-    async def _in_turn(self) -> None:
-        """Returns when the provider's limits, as far as they are known, leave room for this call.
-
-        It is not waited for without end: what is known is a guess, and the provider decides.
-        """
-        pace, waited = self._desk.pace, 0.0
-        tokens = 1 + self._characters / CHARACTERS_OF_TOKEN
-        while waited < LONGEST_RETRY_AFTER and (wait := pace.wait(tokens)) > 0:
-            if wait > LONGEST_RETRY_AFTER:
-                raise RateLimited(
-                    f"{self._desk.name} takes no call for another {wait:.0f} s, as its provider"
-                    " said: ask then, or give the participant a fallback",
-                    retry_after=wait,
-                )
-            self.waiting = True
-            wait *= random.uniform(1.0, 1.05)  # not all at once after it
-            if wait >= WORTH_TELLING:
-                self.tell(f"waits {wait:.0f} s for the rate limit of its provider")
-            await asyncio.sleep(wait)
-            waited += wait
-        pace.spend(tokens)
 
     def _wait_after(self, error: ProviderError, pause: float) -> float | None:
         """Seconds until the next try; None where there shall be none."""

@@ -18,9 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors import subjects
-from actors.attempt import Attempt, Desk
+from actors.attempt import Attempt
 from actors.bus import Bus, Msg, Subscription, Unreachable, encode
 from actors.deltas import DeltaPublisher
+from actors.desk import Desk
 from actors.messages import Ask, Heartbeat, Outcome, Receipt
 from actors.providers.port import Limits, Provider
 from events.errors import ControlRoomError
