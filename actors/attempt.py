@@ -156,15 +156,16 @@ class Attempt:
             content = await asyncio.to_thread(self._desk.blobs.get, messages)
             messages = _MESSAGES.validate_json(content)
         images = sum(len(message.images) for message in messages)
-        able = self._desk.provider.capabilities(ask.model)
-        check_pictures(self._desk.name, images, able)
+        provider = self._desk.provider
+        if images:
+            check_pictures(self._desk.name, images, provider.capabilities(ask.model))
         said = [
             ChatMessage(one.role, await self._loaded(one.content), await self._pictures(one))
             for one in messages
         ]
         self._characters = sum(len(message.content) for message in said)
         self._characters += images * CHARACTERS_OF_IMAGE
-        if ask.chat_template and not able.chat_template:
+        if ask.chat_template and not provider.capabilities(ask.model).chat_template:
             self._notes.append("chat_template: the server uses its own")
         return ChatRequest(
             ask.model,
