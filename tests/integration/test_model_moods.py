@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from actors.model import ModelActor
+from actors.providers.config import ProviderSpec
 from events.types import ModelFailed
 from tests.integration.model_calls import Router, health_is, health_now, served
-from tests.servers.chat import chunk, error, whole
+from tests.rooms import local_room
+from tests.servers.chat import chat_server, chunk, error, whole
 from tests.servers.scripted import HANG
 from tests.waiting import eventually
 
@@ -233,3 +236,27 @@ async def test_what_the_caller_did_wrong_does_not_open_it(module_nats_url: str) 
             await failure(router, f"ask:m{number}:1")
             assert await state_of(actor) == "closed"
         assert len(server.requests) == 5
+
+
+async def test_a_fallback_answers_at_once_where_the_breaker_is_open(tmp_path: Path) -> None:
+    async with chat_server() as server:
+        server.reply(error("oops"), status=500)
+        weak = ProviderSpec(
+            id="weak",
+            type="openai",
+            config={"base_url": server.base_url, "tries": 1, "breaker_failures": 2},
+        )
+        seat = {
+            "id": "a",
+            "provider": "weak",
+            "model_name": "a-model",
+            "role": "A",
+            "fallbacks": [{"provider": "paced", "model_name": "instant"}],
+        }
+        async with local_room(tmp_path, weak) as room:
+            await room.create("s1", models=[seat])
+            for asked in (1, 2, 2, 2):
+                turn = await room.post("s1", wait=20)
+                assert turn["status"] == "completed"
+                assert [answer["model"] for answer in turn["answers"]] == ["instant"]
+                assert len(server.requests) == asked
