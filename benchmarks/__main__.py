@@ -13,8 +13,8 @@ import uvloop
 
 from benchmarks.machine import cores, on_core
 
-WITH_ROOM = ("turns", "streaming", "stages", "memory")
-"""Measured on a whole room, from outside."""
+WITH_ROOM = ("turns", "streaming", "stages", "memory", "reading")
+"""Measured from outside: on a whole room, or (`reading`) on what reads answers."""
 IN_PROCESS = ("store", "replay", "projections")
 """Measured in one process, each against a floor of its own."""
 NAMES = (*WITH_ROOM, *IN_PROCESS)

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from actors.providers.openai import OpenAIOptions, OpenAIProvider
+from actors.providers.port import ChatMessage, ChatRequest, Delta
 from benchmarks.lateness import Lateness
 from benchmarks.load import MESSAGE, MODELS, Load, Measured
+from events.values import Parameters
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,6 +31,9 @@ FLOORS = {
     "openai-aiohttp": "same, aiohttp transport and uvloop",
     "aiohttp": "bare gather, aiohttp and uvloop",
 }
+
+READERS = {**FLOORS, "provider": "the provider `openai`"}
+"""The same, and what the room reads answers with."""
 
 Ask = Callable[[str, Load, Lateness | None], Awaitable[str]]
 """Asks one model for one answer and returns its text."""
@@ -92,6 +98,18 @@ def with_aiohttp(client: aiohttp.ClientSession, url: str) -> Ask:
     return ask
 
 
+def with_provider(provider: OpenAIProvider) -> Ask:
+    """Asks through the room's own provider."""
+
+    async def ask(model: str, load: Load, lateness: Lateness | None) -> str:
+        parameters = Parameters(max_tokens=load.tokens, extra={"tokens_per_second": load.pace})
+        request = ChatRequest(model, (ChatMessage("user", MESSAGE),), parameters)
+        stream = provider.stream(request)
+        return "".join([item.text async for item in stream if isinstance(item, Delta)])
+
+    return ask
+
+
 async def measured(ask: Ask, load: Load) -> Measured:
     """Run the load."""
     lateness = Lateness() if load.pace else None
@@ -130,6 +148,13 @@ async def run(floor: str, url: str, loads: list[Load]) -> None:
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
         ) as session:
             await _each(with_aiohttp(session, url), loads)
+        return
+    if floor == "provider":
+        provider = OpenAIProvider("bench", OpenAIOptions(base_url=url, max_concurrency=10_000))
+        try:
+            await _each(with_provider(provider), loads)
+        finally:
+            await provider.close()
         return
     import openai
 
