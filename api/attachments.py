@@ -1,44 +1,21 @@
-"""Files that go with a message: what may, and how they come in.
-
-Images are PNG, JPEG, WebP or GIF. Everything else is a text in UTF-8: `text/*`, and what is text
-under another name, such as JSON or source code.
-"""
+"""Files that go with a message: checked, and stored. `api.file_types` says which are taken."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import binascii
-import re
-from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 from pydantic import Field, model_validator
 
+from api.file_types import IMAGES, is_text, longest
 from api.problems import ProblemError
 from events.store import BlobStore
 from events.values import Attachment, Blob, Digest, FileName, Value
 
 MOST: Final = 10
 """Attachments of one message."""
-LONGEST_IMAGE: Final = 5 * 1024 * 1024
-LONGEST_FILE: Final = 1024 * 1024
-"""Bytes of one attachment."""
-
-IMAGES: Mapping[str, Callable[[bytes], bool]] = {
-    "image/png": lambda content: content.startswith(b"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": lambda content: content.startswith(b"\xff\xd8\xff"),
-    "image/webp": lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP",
-    "image/gif": lambda content: content.startswith((b"GIF87a", b"GIF89a")),
-}
-"""The images that may be attached, and how each begins."""
-
-_TEXT = re.compile(
-    r"text/[a-z0-9.+_-]+"
-    r"|application/(?:[a-z0-9._-]+\+(?:json|xml|yaml)|json|jsonl|x-ndjson|json5|xml|yaml|x-yaml"
-    r"|toml|csv|sql|graphql|x-sh|x-shellscript|javascript|x-javascript|ecmascript|typescript"
-    r"|x-typescript|x-python|x-python-code|x-ruby|x-php|x-perl|x-tex|x-latex|rtf)"
-)
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
@@ -77,7 +54,7 @@ async def attached(blobs: BlobStore, given: tuple[NewAttachment, ...]) -> tuple[
 def media_type_of(name: str, declared: str) -> str:
     """The media type without its parameters; a problem where it is none that may be attached."""
     media_type, *parameters = (part.strip().lower() for part in declared.split(";"))
-    if media_type not in IMAGES and _TEXT.fullmatch(media_type) is None:
+    if media_type not in IMAGES and not is_text(media_type):
         raise ProblemError(
             "unsupported-media-type",
             f"{name}: {declared or 'a file without a media type'!r} cannot be attached: attach a"
@@ -90,11 +67,6 @@ def media_type_of(name: str, declared: str) -> str:
                 "unsupported-media-type", f"{name}: texts are in UTF-8: convert it and attach that"
             )
     return media_type
-
-
-def longest(media_type: str) -> int:
-    """Bytes that an attachment of that type may have."""
-    return LONGEST_IMAGE if media_type in IMAGES else LONGEST_FILE
 
 
 def check_size(name: str, media_type: str, size: int) -> None:

@@ -12,7 +12,7 @@ typed dictionaries name what is always there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, cast
@@ -135,23 +135,41 @@ class RoomClient:
     # --- turns -----------------------------------------------------------------------------------
 
     async def post_turn(
-        self, session: str, content: str, *, wait: float | None = None, key: str | None = None
+        self,
+        session: str,
+        content: str,
+        *,
+        attachments: Sequence[Mapping[str, Any]] = (),
+        wait: float | None = None,
+        key: str | None = None,
     ) -> Posted:
         """Post a message: returns when it is committed, or, with `wait`, when it is answered.
 
-        `wait` is in seconds; the turn's `status` says whether it ended within them. `key` makes a
-        repetition the same turn.
+        `attachments` are what `store_file` returned. `wait` is in seconds; the turn's `status` says
+        whether it ended within them. `key` makes a repetition the same turn.
         """
+        files = {"attachments": [dict(one) for one in attachments]} if attachments else {}
         answer = await self._call(
             "POST",
             _path(session, "turns"),
-            json={"content": content},
+            json={"content": content, **files},
             params={} if wait is None else {"wait": wait},
             headers={"Idempotency-Key": key or uuid4().hex},
             timeout=_within(wait or 0),
             safe=True,
         )
         return cast("Posted", answer)
+
+    async def store_file(self, name: str, content: bytes, media_type: str) -> dict[str, Any]:
+        """Store a file, an image or a text, which then can go with messages of any session."""
+        return await self._call(
+            "POST",
+            "/v1/blobs",
+            content=content,
+            params={"name": name},
+            headers={"Content-Type": media_type},
+            safe=True,
+        )
 
     async def turn(self, session: str, turn: str) -> Posted:
         """A turn as of now: its status, its answer, everyone's answers and failures so far."""

@@ -26,6 +26,7 @@ EPILOG = room.epilog(
         "control-room chat --pattern voting --models openai/gpt-4o,rehearsal/steady": "",
         "control-room chat --models pro=ollama/llama3,contra=ollama/qwen3": "with roles",
         'control-room chat --new -m "What is a saga?"': "one message; prints the answers",
+        'control-room chat --new -m "What is this?" --attach photo.png': "with an image or a text",
     },
     "0 where the last message was answered, 1 where its turn failed or was cancelled, 2 for wrong"
     " use.",
@@ -68,6 +69,12 @@ def chat(
             help="Post this, print the answers, and leave; '-' reads it from standard input.",
         ),
     ] = None,
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="An image or a text that goes with the message of -m; repeatable."
+        ),
+    ] = None,
     wait: Wait = 600,
     url: Url = None,
     as_json: AsJson = False,
@@ -90,13 +97,16 @@ def chat(
             raise ConfigError(f"{', '.join(given)} are for a new session: add --new")
         if as_json and message is None:
             raise ConfigError("--json needs a message: add -m TEXT")
+        if attach and message is None:
+            raise ConfigError("--attach needs a message: add -m TEXT, or use /attach in the chat")
         with _Chat(url, as_json=as_json) as talk:
             if begin:
                 talk.begin(session, models, pattern or "broadcast", title)
             else:
                 talk.resume(session or "")
             if message is not None:
-                return talk.once(sys.stdin.read() if message == "-" else message, wait)
+                text = sys.stdin.read() if message == "-" else message
+                return talk.once(text, attach or [], wait)
             return talk.converse()
 
     raise typer.Exit(room.guarded(run))
@@ -151,12 +161,14 @@ class _Chat:
 
     # --- messages --------------------------------------------------------------------------------
 
-    def once(self, text: str, wait: float) -> int:
-        """Post one message; its answers are shown on a terminal, else only printed."""
+    def once(self, text: str, files: list[str], wait: float) -> int:
+        """Post one message with these files; shows its answers on a terminal, else prints them."""
         from api.cli.conversation import check_message
 
         talk, text = self._conversation, _sendable(text)
         check_message(text)
+        for file in files:
+            self._run(talk.attach(file))
         if not talk.made:
             self._run(talk.make())
             print(f"session {talk.session}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from api.cli.files import read_file
 from api.cli.heading import heading
 from api.cli.room import complain, connection
 from api.client import LONGEST_MESSAGE, RoomClient, RoomError
@@ -41,6 +42,7 @@ class Conversation:
         self._console = console
         self._unmade = None if config is None else {**config, "session_id": session}
         self._last_posted: str | None = None
+        self._attached: list[Mapping[str, Any]] = []
 
     @property
     def made(self) -> bool:
@@ -51,8 +53,17 @@ class Conversation:
         """Follow turns from now on without showing them."""
         self._console = None
 
+    async def attach(self, path: str) -> str:
+        """Have the file go with the next message; returns what it is called.
+
+        Raises `RoomError`, and `ConfigError` for what no room takes.
+        """
+        name, content, media_type = await asyncio.to_thread(read_file, path)
+        self._attached.append(await self._client.store_file(name, content, media_type))
+        return name
+
     async def say(self, text: str) -> TurnProgress:
-        """Post `text`, and show the turn until it has ended.
+        """Post `text` with what was attached, and show the turn until it has ended.
 
         Ctrl-C calls the turn off, a second one raises `KeyboardInterrupt`. Raises `RoomError`, and
         `ConfigError` for a message that no room takes, which is not posted.
@@ -61,7 +72,8 @@ class Conversation:
         with _interrupts() as interrupted:
             await self.make()
             config = (await self._client.session(self.session))["config"]
-            posted = await self._client.post_turn(self.session, text)
+            posted = await self._client.post_turn(self.session, text, attachments=self._attached)
+            self._attached = []
             self._last_posted = posted["turn"]
             return await self._follow(config, posted["turn"], posted["position"] - 1, interrupted)
 
@@ -162,6 +174,8 @@ class Conversation:
         for each in last:
             text = safe_line(await self._client.text(each["text"]))
             short = text if len(text) <= PREVIEW else f"{text[:PREVIEW]}…"
+            for file in each.get("attachments", ()):
+                short += f" [{safe_line(file['name'])}]"
             who = "you" if each["kind"] == "message" else safe_line(each["label"])
             lines.append(Text(f"{who}: ", style="bold").append(short, style="not bold dim"))
         return lines

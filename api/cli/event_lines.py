@@ -59,7 +59,10 @@ def _session(kind: str, data: Mapping[str, Any]) -> str:
 
 def _turn(data: Mapping[str, Any]) -> str:
     if message := data.get("message"):
-        return _text(message["content"]) if isinstance(message, dict) else message
+        if not isinstance(message, dict):
+            return str(message)
+        files = "".join(f" [{one['name']}]" for one in message.get("attachments", ()))
+        return _text(message["content"]) + files
     if retry := data.get("retry"):
         return f"{retry['participant']} is asked again about {retry['turn']}"
     if data.get("answer_from"):

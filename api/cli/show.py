@@ -71,6 +71,9 @@ async def conversation_lines(
                 yield Text(f"\nyou ({entry['turn']}):", style="bold")
                 for line in await _text(client, entry["text"]):
                     yield line
+                for file in entry["attachments"]:
+                    what = f"{file['name']} ({file['media_type']}, {file['size']} bytes)"
+                    yield Text(f"  attached: {safe_line(what)}", style="dim")
             case "answer":
                 yield Text("\n").append_text(_speaker(entry)).append(_note(entry), style="dim")
                 for line in await _text(client, entry["text"]):

@@ -11,9 +11,11 @@ from api.cli.conversation import Conversation
 from api.cli.costs import costs_shown
 from api.client import RoomClient
 from api.progress import TurnProgress
+from api.terminal_text import safe_line
 from events.errors import ConfigError
 
 HELP = {
+    "/attach FILE": "have an image or a text go with your next message",
     "/costs": "what this session has cost",
     "/cancel": "call off the turn that is under way (while you watch it, Ctrl-C does that)",
     "/retry NAME": "ask one participant the last message again",
@@ -40,6 +42,11 @@ async def obey(
             width = max(map(len, HELP))
             for command, what in HELP.items():
                 console.print(f"  {command:<{width}}  {what}")
+        case ["/attach", _, *_]:
+            name = await talk.attach(text.partition(" ")[2].strip())
+            console.print(f"{safe_line(name)} goes with your next message", markup=False)
+        case ["/attach"]:
+            raise ConfigError("say which file: /attach FILE")
         case ["/costs"] if talk.made:
             for part in costs_shown(await client.costs(talk.session)):
                 console.print(part)

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from api.attachments import IMAGES, check_content, media_type_of
+from api.attachments import check_content, media_type_of
 from api.doors import Inside
+from api.file_types import IMAGES
 from api.openapi import problems
 from api.problems import ProblemError
 from events.errors import StoreError, Tampered

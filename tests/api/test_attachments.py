@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from actors.providers.config import ProviderSpec
-from api.attachments import LONGEST_FILE, LONGEST_IMAGE, MOST
+from api.attachments import MOST
+from api.file_types import LONGEST_FILE, LONGEST_IMAGE
 from tests.api.test_bad_input import is_problem
 from tests.contract.every_provider import answer
 from tests.rooms import LocalRoom, local_room
