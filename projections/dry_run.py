@@ -69,7 +69,7 @@ class DryRun:
     def __init__(
         self,
         begin: SessionConfig | Sequence[Event],
-        content: str,
+        message: Message,
         load: context.Load,
         *,
         length: Length,
@@ -93,7 +93,7 @@ class DryRun:
         assert self.session.config
         self.config = self.session.config
         """As it is, or would be."""
-        self.questions = tuple(self._run(content, facts))
+        self.questions = tuple(self._run(message, facts))
 
     @property
     def session(self) -> Session:
@@ -102,7 +102,7 @@ class DryRun:
 
     # --- the turn ------------------------------------------------------------------------------
 
-    def _run(self, content: str, facts: Mapping[str, Mapping[str, Any]]) -> list[Question]:
+    def _run(self, message: Message, facts: Mapping[str, Mapping[str, Any]]) -> list[Question]:
         session = self.session
         if session.status == "closed":
             raise Refused(f"session {session.stream} is closed: it takes no further message")
@@ -122,7 +122,7 @@ class DryRun:
         )
         self._give(
             TurnStarted(
-                message=Message(content=content),
+                message=message,
                 facts=self._blob(orjson.dumps(facts).decode()),
                 semantics=versions,
             )

@@ -29,7 +29,7 @@ from events.envelope import Event
 from events.ledger import Ledger
 from events.prices import Prices
 from events.types import ModelAsked
-from events.values import Usage, Value
+from events.values import Message, Usage, Value
 from projections.calls import Past
 from projections.dry_run import DryRun, Question
 from projections.money import Money, total
@@ -75,13 +75,10 @@ class BudgetLeft(Value):
     left: Money
 
     @classmethod
-    def of(cls, budget: Budget | None, ledger: Ledger, purse: str | None) -> BudgetLeft | None:
-        """What is left of `budget`; None where there is none."""
-        if budget is None:
-            return None
-        spent, held = ledger.spent(purse), ledger.held(purse)
-        left = max(Decimal(0), budget.limit - spent - held)
-        return cls(limit=budget.limit, spent=spent, held=held, left=left)
+    def of(cls, limit: Decimal, spent: Decimal, held: Decimal) -> BudgetLeft:
+        """What is left of `limit`; never less than nothing."""
+        left = max(Decimal(0), limit - spent - held)
+        return cls(limit=limit, spent=spent, held=held, left=left)
 
 
 class _Sums(Value):
@@ -112,6 +109,9 @@ class Estimate(_Sums):
     cost: CostRange
     unpriced: tuple[str, ...]
     budget: BudgetLeft | None
+    account: BudgetLeft | None = Field(
+        default=None, description="of whoever asks, for today (UTC), where there is a daily budget"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,11 @@ class _Call:
 
 def estimate(
     begin: SessionConfig | Sequence[Event],
-    content: str,
+    message: Message,
     known: Mapping[str, Known],
     load: context.Load,
 ) -> Estimate:
-    """What `content` would cost in the session that has these events, or that begins so.
+    """What `message` would cost in the session that has these events, or that begins so.
 
     `known` is by participant. Where a turn is open, the message would wait for its end: what is
     still said until then is not counted. Raises `Refused` for a session that is closed.
@@ -154,8 +154,8 @@ def estimate(
     def longest(asked: ModelAsked) -> int | None:
         return _longest(asked, known[asked.participant])
 
-    likely = DryRun(begin, content, load, length=usual, facts=facts)
-    most = DryRun(begin, content, load, length=longest, facts=able, everyone=True)
+    likely = DryRun(begin, message, load, length=usual, facts=facts)
+    most = DryRun(begin, message, load, length=longest, facts=able, everyone=True)
     config, ledger = likely.config, likely.session.ledger
     bounded = config.routing_pattern != "script"
     expected = [_expected(one, known[one.asked.participant]) for one in likely.questions]
@@ -177,7 +177,7 @@ def estimate(
                 observations=sum(past[name].observations for name in purposes if name in past),
                 prices=None if prices is None else prices.table,
                 cost=None if prices is None else _cost(its, other, bounded),
-                budget=BudgetLeft.of(one.budget, ledger, one.id),
+                budget=_left(one.budget, ledger, one.id),
                 **_sums(its, other, bounded),
             )
         )
@@ -193,9 +193,16 @@ def estimate(
             bounded,
         ),
         unpriced=unpriced,
-        budget=BudgetLeft.of(config.budget, ledger, None),
+        budget=_left(config.budget, ledger, None),
+        account=None,
         **_sums(expected, bounds, bounded),
     )
+
+
+def _left(budget: Budget | None, ledger: Ledger, purse: str | None) -> BudgetLeft | None:
+    if budget is None:
+        return None
+    return BudgetLeft.of(budget.limit, ledger.spent(purse), ledger.held(purse))
 
 
 def _usual(asked: ModelAsked, known: Known) -> int:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body
 from pydantic import Field
 
 from actors.providers.port import Capabilities
+from api.attachments import MOST, NewAttachment, attached
 from api.doors import Doors, Inside
 from api.following import unknown_session
 from api.openapi import problems
@@ -18,12 +19,14 @@ from api.projected import all_caught_up
 from api.routes.turns import MAX_MESSAGE
 from api.strict_json import StrictJSONRoute
 from api.views import SESSION_EXAMPLE, NewSession, SessionId
+from events.account import Account, stream_of
 from events.config import SessionConfig
-from events.envelope import Event
+from events.envelope import Event, now
 from events.errors import ConfigError
 from events.session import Session
-from events.values import Value
-from projections.estimate import Estimate, Known, estimate
+from events.store import BlobStore
+from events.values import Blob, Message, Value
+from projections.estimate import BudgetLeft, Estimate, Known, estimate
 
 router = APIRouter(prefix="/v1", tags=["turns"], route_class=StrictJSONRoute)
 
@@ -32,6 +35,9 @@ class Draft(Value):
     """A message that is not sent."""
 
     content: str = Field(min_length=1, max_length=MAX_MESSAGE)
+    attachments: tuple[NewAttachment, ...] = Field(
+        default=(), max_length=MOST, description="images and texts that would go with it"
+    )
 
 
 class SessionDraft(Draft):
@@ -60,7 +66,7 @@ async def estimate_turn(
     events = await doors.room.store.read(session_id)
     if not events:
         raise unknown_session(session_id)
-    return await _estimate(doors, events, body.content)
+    return await _estimate(doors, events, body)
 
 
 @router.post(
@@ -84,7 +90,7 @@ async def estimate_session(
     Neither the session nor the message is kept, and nothing is sent.
     """
     _possible(doors, body.session)
-    return await _estimate(doors, body.session.config, body.content)
+    return await _estimate(doors, body.session.config, body)
 
 
 def _possible(doors: Doors, config: SessionConfig) -> None:
@@ -99,18 +105,43 @@ def _possible(doors: Doors, config: SessionConfig) -> None:
         doors.room.providers.find(one.provider)
 
 
-async def _estimate(doors: Doors, begin: SessionConfig | Sequence[Event], content: str) -> Estimate:
+async def _estimate(doors: Doors, begin: SessionConfig | Sequence[Event], draft: Draft) -> Estimate:
+    files = await attached(_Unkept(doors.room.blobs), draft.attachments)
+    message = Message(content=draft.content, attachments=files)
+    account = await _account(doors)
     await all_caught_up(doors)
     providers = CurrentProviders(doors.room.providers, doors.room.settings.environment)
 
     def work() -> Estimate:
         known = _known(doors, _config(begin), providers)
-        return estimate(begin, content, known, doors.room.load)
+        return estimate(begin, message, known, doors.room.load)
 
     try:
-        return await asyncio.to_thread(work)
+        made = await asyncio.to_thread(work)
     finally:
         await providers.close()
+    return made.model_copy(update={"account": account})
+
+
+async def _account(doors: Doors) -> BudgetLeft | None:
+    """What the daily budget leaves to whoever asks; None where the room has none."""
+    budget = doors.room.settings.daily_budget
+    if budget is None:
+        return None
+    account = Account(stream_of("user", doors.principal, now().date()))
+    for event in await doors.room.store.read(account.stream):
+        account.apply(event)
+    return BudgetLeft.of(budget.limit, account.spent, account.held)
+
+
+class _Unkept:
+    """A blob store that keeps nothing new: what is put is only given its reference."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self.get, self.size, self.close = blobs.get, blobs.size, blobs.close
+
+    def put(self, content: bytes, media_type: str = "text/plain; charset=utf-8") -> Blob:
+        return Blob.of(content, media_type)
 
 
 def _config(begin: SessionConfig | Sequence[Event]) -> SessionConfig:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from actors.providers.config import ProviderSpec
+from events.values import Blob
 from tests.rooms import LocalRoom, config, local_room
+
+NOTES = b"# Notes\n" * 50
 
 PRICED = ProviderSpec(
     id="priced",
@@ -71,3 +75,34 @@ async def test_what_cannot_be_estimated_is_refused(shared: LocalRoom) -> None:
     assert await refused("/v1/estimate", {"session": wrong, **message}) == 422
     crowd = config("crowd", "a b c d e f")
     assert await refused("/v1/estimate", {"session": crowd, **message}) == 422
+
+
+async def test_the_most_is_what_a_budget_holds(tmp_path: Path) -> None:
+    notes = {
+        "name": "notes.md",
+        "media_type": "text/markdown",
+        "data": b64encode(NOTES).decode(),
+    }
+    seats = [
+        {"id": id, "provider": "priced", "model_name": "instant", "max_tokens": most}
+        for id, most in (("a", 100), ("b", 300))
+    ]
+    async with local_room(tmp_path, PRICED, daily_budget={"limit": 20}) as room:
+        await room.create("s1", models=seats)
+        message = {"content": "What is this?", "attachments": [notes]}
+        report = (await room.http.post("/v1/sessions/s1/estimate", json=message)).json()
+        assert room.blobs.size(Blob.of(NOTES).sha256) is None, "the file is not kept"
+        answer = await room.http.post("/v1/sessions/s1/turns?wait=20", json=message)
+        assert answer.json()["status"] == "completed", answer.text
+        events = (await room.http.get("/v1/sessions/s1/events")).json()["events"]
+        held = {
+            event["data"]["payload"]["participant"]: Decimal(event["data"]["payload"]["reserved"])
+            for event in events
+            if event["type"] == "model.asked"
+        }
+        most = {one["participant"]: one["cost"]["most"] for one in report["participants"]}
+        assert {id: Decimal(cost) for id, cost in most.items()} == held
+        assert report["account"] == {"limit": "20", "spent": "0", "held": "0", "left": "20"}
+        again = (await room.http.post("/v1/sessions/s1/estimate", json=message)).json()
+        spent = sum(Decimal(one["cost"]["amount"]) for one in answer.json()["answers"])
+        assert Decimal(again["account"]["spent"]) + Decimal(again["account"]["held"]) >= spent > 0

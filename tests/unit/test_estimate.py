@@ -11,6 +11,7 @@ import pytest
 from events.errors import Refused
 from events.prices import Prices, Rates
 from events.types import ModelAsked
+from events.values import Message
 from projections.calls import Past
 from projections.estimate import USUAL_ANSWER, Estimate, Known, Range, estimate
 from tests.sessions import Driven
@@ -43,7 +44,7 @@ def driven(pattern: str = "broadcast", names: str = "abc", **changes: Any) -> Dr
 
 def estimated(room: Driven, content: str = "Hello", **known: Known) -> Estimate:
     every = {one.id: KNOWN for one in room.config.models} | known
-    return estimate(room.log, content, every, room.blobs.load)
+    return estimate(room.log, Message(content=content), every, room.blobs.load)
 
 
 def play(room: Driven) -> None:
@@ -196,7 +197,7 @@ def test_a_paused_session_is_estimated_and_a_closed_one_refused() -> None:
 def test_a_session_that_is_none_yet() -> None:
     room = driven("voting")
     every = {one.id: KNOWN for one in room.config.models}
-    before = estimate(room.config, "Hello", every, room.blobs.load)
+    before = estimate(room.config, Message(content="Hello"), every, room.blobs.load)
     after = estimated(room)
     assert before == after.model_copy(update={"position": 0})
 
