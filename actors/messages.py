@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from actors.providers.port import Capabilities
 from events.config import SessionConfig
 from events.types import (
     BudgetRefused,
@@ -55,10 +56,19 @@ class Heartbeat(Value):
     attempt: int
 
 
+class Learned(Value):
+    """What a model's server says that it can do, where its configuration says otherwise."""
+
+    provider: str
+    model: str
+    capabilities: Capabilities
+
+
 class Outcome(Value):
     """Model to router, repeated until answered `committed` or `discarded`.
 
-    A cancelled call sends `ModelDiscarded` with what it had cost by then.
+    A cancelled call sends `ModelDiscarded` with what it had cost by then. What the actor has
+    `learned` is a fact of later turns.
     """
 
     session: Id
@@ -68,6 +78,7 @@ class Outcome(Value):
     answered: ModelAnswered | None = None
     failed: ModelFailed | None = None
     discarded: ModelDiscarded | None = None
+    learned: Learned | None = None
 
 
 class Receipt(Value):
@@ -215,6 +226,25 @@ class Reply(Value):
 
     accepted: Accepted | None = None
     problem: Problem | None = None
+
+
+class Retire(Value):
+    """To a host: let go of all models, where none had a call for `idle` seconds."""
+
+    idle: float
+
+
+class Retired(Value):
+    """Whether it did."""
+
+    done: bool
+
+
+class Gone(Value):
+    """To all routers: this actor takes no further call; have one started before the next."""
+
+    provider: str
+    model: str
 
 
 class Ensure(Value):

@@ -22,8 +22,8 @@ from actors.attempt import Attempt
 from actors.bus import Bus, Msg, Subscription, Unreachable, encode
 from actors.deltas import DeltaPublisher
 from actors.desk import Desk
-from actors.messages import Ask, Heartbeat, Outcome, Receipt
-from actors.providers.port import Limits, Provider
+from actors.messages import Ask, Heartbeat, Learned, Outcome, Receipt
+from actors.providers.port import Capabilities, Limits, Provider
 from events.errors import ControlRoomError
 from events.store import BlobStore
 
@@ -79,6 +79,7 @@ class ModelActor:
         self._model = model
         self._heartbeat = heartbeat
         self._desk = Desk.of(provider, blobs, limits, provider_id, model)
+        self._at_first = _capabilities(provider, model)
         self._publisher = DeltaPublisher(bus)
         self._calls: dict[Key, _Call] = {}
         self._cancelled: OrderedDict[tuple[str, str, str], None] = OrderedDict()
@@ -86,6 +87,7 @@ class ModelActor:
         self._beating: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._used = 0.0  # time of the event loop
         self._answered = self._failed = 0
 
     # --- life ----------------------------------------------------------------------------------
@@ -94,12 +96,24 @@ class ModelActor:
         """Returns when calls are taken."""
         self._publisher.start()
         self._beating = asyncio.create_task(self._beat(), name="heartbeats")
+        self._used = asyncio.get_running_loop().time()
+        # First, so that no call is taken that could not be cancelled.
+        self._subscriptions = [await self._bus.subscribe("room.cancel.>", self._on_cancel)]
+        await self.take()
+
+    async def take(self) -> None:
+        """Take calls, again after `leave_off`."""
         subject = subjects.model(self._provider_id, self._model)
-        self._subscriptions = [
-            # First, so that no call is taken that could not be cancelled.
-            await self._bus.subscribe("room.cancel.>", self._on_cancel),
-            await self._bus.subscribe(subject, self._on_ask, queue="model"),
-        ]
+        self._subscriptions.append(await self._bus.subscribe(subject, self._on_ask, queue="model"))
+
+    async def leave_off(self) -> None:
+        """Take no further call; those that came by now are taken, and all go on."""
+        await self._subscriptions.pop().drain()
+
+    @property
+    def idle(self) -> float:
+        """Seconds since it had a call (one is had until its receipt); 0 while it has."""
+        return 0.0 if self._calls else asyncio.get_running_loop().time() - self._used
 
     async def stop(self, within: float = 5.0) -> None:
         """Take no further call and finish those at work; what is not done in time is abandoned.
@@ -209,6 +223,7 @@ class ModelActor:
             await self._deliver(call, outcome)
         finally:
             del self._calls[key]
+            self._used = asyncio.get_running_loop().time()
             if not self._calls:
                 self._idle.set()
 
@@ -240,7 +255,15 @@ class ModelActor:
             self._failed += 1
             fault = ControlRoomError(f"the model's actor failed ({type(error).__name__})")
             update = {"failed": await attempt.failed(fault)}
+        update["learned"] = self._learned()
         return Outcome(session=session, turn=turn, step=step, attempt=number, **update)
+
+    def _learned(self) -> Learned | None:
+        """What the provider knows of the model by now, where it did not know it at first."""
+        known = _capabilities(self._desk.provider, self._model)
+        if known is None or known == self._at_first:
+            return None
+        return Learned(provider=self._provider_id, model=self._model, capabilities=known)
 
     async def _deliver(self, call: _Call, outcome: Outcome) -> None:
         """Send the outcome until a router has it."""
@@ -265,3 +288,11 @@ class ModelActor:
                     await call.resend.wait()
             except TimeoutError:
                 pause = min(2 * pause, LAST_RESEND_PAUSE)
+
+
+def _capabilities(provider: Provider, model: str) -> Capabilities | None:
+    """What the provider knows of the model; None where it cannot have such a model."""
+    try:
+        return provider.capabilities(model)
+    except ControlRoomError:
+        return None

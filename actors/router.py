@@ -203,6 +203,8 @@ class RouterActor:
         except ValidationError as error:
             _log.error("an outcome on %s cannot be read: %s", msg.subject, explain(error))
             return
+        if (news := outcome.learned) is not None:
+            self._grounds.models.learn((news.provider, news.model), news.capabilities)
         try:
             decision, _ = await self._conductor(outcome.session).submit(
                 partial(receive, outcome=outcome)
