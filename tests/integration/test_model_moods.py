@@ -28,6 +28,16 @@ async def failure(router: Router, step: str) -> ModelFailed:
     return failed
 
 
+async def in_line(actor: ModelActor, *steps: str) -> None:
+    """Returns when exactly these wait for a place, in that order."""
+
+    async def as_said() -> bool:
+        queue = (await actor.health())["queue"]
+        return tuple(one["step"] for one in queue) == steps
+
+    await eventually(as_said, within=10, what="the line")
+
+
 async def state_of(actor: ModelActor) -> str:
     return str((await actor.health())["breaker"]["state"])
 
@@ -46,9 +56,10 @@ async def test_a_full_line_refuses_at_once_and_the_others_keep_their_order(
         await router.ask("a-model", FIRST)
         await eventually(lambda: server.requests, within=10, what="the first is asked")
         await router.ask("a-model", SECOND)
-        await eventually(health_is(actor, running=1, waiting=1), within=10, what="one waits")
+        await in_line(actor, SECOND)
         waiting = {"session": router.session, "turn": "t1", "step": SECOND, "ahead": 0}
         assert (await actor.health())["queue"] == [waiting]
+        assert await health_now(actor, running=1, waiting=1)
 
         failed = await failure(router, THIRD)
         assert (failed.error, failed.retryable) == ("RateLimited", True)
@@ -66,11 +77,12 @@ async def test_who_waits_is_told_how_many_are_before_it(module_nats_url: str) ->
         free = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
         for event in free:
             server.reply(*whole("Hi"), after=event)
-        for number, step in enumerate((FIRST, SECOND, THIRD)):
-            await router.ask("a-model", step)
-            await eventually(
-                health_is(actor, running=1, waiting=number), within=10, what="the order"
-            )
+        await router.ask("a-model", FIRST)
+        await eventually(lambda: server.requests, within=10, what="the first is asked")
+        await router.ask("a-model", SECOND)
+        await in_line(actor, SECOND)
+        await router.ask("a-model", THIRD)
+        await in_line(actor, SECOND, THIRD)
         said = {SECOND: "waits for its turn, 0 before it\n"}
         said[THIRD] = "waits for its turn, 1 before it\n"
         await eventually(
@@ -108,12 +120,12 @@ async def test_a_call_that_is_called_off_leaves_the_line(module_nats_url: str) -
         await router.ask("a-model", FIRST)
         await router.first_delta(FIRST)
         await router.ask("a-model", SECOND)
-        await eventually(health_is(actor, waiting=1), within=10, what="one waits")
+        await in_line(actor, SECOND)
         await router.cancel(SECOND)
         await router.count(1)
         assert (await actor.health())["queue"] == []
         await router.ask("a-model", THIRD)
-        await eventually(health_is(actor, waiting=1), within=10, what="another waits")
+        await in_line(actor, THIRD)
         await router.cancel(FIRST)
         await router.count(3)
         assert [one.step for one in router.outcomes if one.answered] == [THIRD]
@@ -177,7 +189,7 @@ async def test_nobody_is_asked_who_said_not_for_an_hour(module_nats_url: str) ->
 async def test_a_model_that_keeps_failing_is_left_alone_and_tried_again(
     module_nats_url: str,
 ) -> None:
-    async with served(module_nats_url, tries=1, breaker_failures=2, breaker_pause=0.6) as (
+    async with served(module_nats_url, tries=1, breaker_failures=2, breaker_pause=2) as (
         server,
         router,
         actor,
