@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
+from actors.routing import trimming
 from actors.scripts import collect, load
 from events.blobs import MemoryBlobs
 from events.turns import DEADLINE
@@ -23,7 +24,7 @@ from events.types import (
     ModelReasked,
     TimerFired,
 )
-from events.values import SPILL, Blob, Cost, Value
+from events.values import SPILL, Attachment, Blob, Cost, Value
 from tests.recorded import dumps
 from tests.session_logs import (
     Outcome,
@@ -348,6 +349,31 @@ def trimmed() -> SessionLog:
     return log
 
 
+def attachments() -> SessionLog:
+    """Images and texts: in a queued message, a retry, beyond a window, and trimmed for one."""
+    models = [one.model_dump(mode="json") for one in session_config().models]
+    models[1] |= {"window": 3, "history": "isolated"}
+    facts = {one["id"]: {"context_length": None} for one in models}
+    facts["ada"] = {"context_length": 2 * trimming.IMAGE}
+    log = SessionLog(session_config(models=models), facts=facts)
+
+    def file(name: str, content: str, media_type: str) -> Attachment:
+        blob = log.blobs.put(content.encode(), media_type)
+        return Attachment(**dict(blob), name=name)
+
+    picture = file("ein Bild.png", "not much of a picture", "image/png")
+    log.post("What is this?", (picture, file("Notizen.md", "# Grüße\n", "text/markdown")))
+    log.post("And these?", (picture, file("b.gif", "GIF89a", "image/gif")))
+    log.play()
+    log.post("Is it long?", (file("long.txt", "word " * 2000, "text/plain"),))
+    log.play()
+    log.retry("t1", "cyd")
+    log.play()
+    log.post("So?")
+    log.play()
+    return log
+
+
 RECORDED: tuple[Callable[[], SessionLog], ...] = (
     broadcast,
     coordinator,
@@ -363,6 +389,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     budgets,
     account,
     trimmed,
+    attachments,
 )
 
 
