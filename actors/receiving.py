@@ -23,13 +23,15 @@ def receive(session: Session, outcome: Outcome) -> Decision:
     step = turn.steps.get(outcome.step) if turn else None
     if turn is None or step is None or step.asked is None:
         return Decision()
+    if (turn.id, step.key, outcome.attempt) in session.discarded:
+        return Decision()
     counted = outcome.answered or outcome.failed
     if counted is not None and session.open is turn and step.outcome is None:
+        if (again := _asked_again(session, outcome, step)) is not None:
+            return again
         return Decision((_given(session, outcome, counted, step),), turn.id, "open")
     if counted is not None and step.outcome == counted:
         return Decision(turn=turn.id, state="open")
-    if (turn.id, step.key, outcome.attempt) in session.discarded:
-        return Decision()
     return Decision((_given(session, outcome, _discarded(outcome, step), step),))
 
 
@@ -42,6 +44,34 @@ def _given(
     assert step.asked
     by = f"model:{step.asked.provider}/{step.asked.model}"
     return Given(data, by, turn=outcome.turn, step=step.key, cause=step.position)
+
+
+def _asked_again(session: Session, outcome: Outcome, step: Step) -> Decision | None:
+    """Ask again for an answer that broke off, where its participant wants that; else None.
+
+    Not where an account pays: what it holds is for one attempt.
+    """
+    failed, turn = outcome.failed, session.open
+    if failed is None or turn is None or step.asked is None or turn.config is None:
+        return None
+    participant = turn.config.participant(step.asked.participant)
+    begun = failed.partial is not None and failed.retryable and outcome.attempt == step.attempt
+    wanted = begun and participant is not None and participant.retry_begun
+    if not wanted or step.requested is not None or outcome.attempt > REASKS:
+        return None
+    if _over_budget(session, step) is not None:
+        return None
+    broken = ModelDiscarded(
+        attempt=outcome.attempt,
+        reason="broken_off",
+        partial=failed.partial,
+        usage=failed.usage,
+        cost=failed.cost,
+    )
+    reason = f"the answer broke off: {failed.message}"[:1000]
+    again = ModelReasked(attempt=outcome.attempt + 1, reason=reason)
+    asked = Given(again, "router", turn=turn.id, step=step.key, cause=step.position)
+    return Decision((_given(session, outcome, broken, step), asked))
 
 
 def _discarded(outcome: Outcome, step: Step) -> ModelDiscarded:

@@ -56,6 +56,10 @@ class Participant(Value):
     history: History | None = Field(default=None, description="default: the session's")
     window: int | None = Field(default=None, ge=1, description="default: the session's")
     fallbacks: tuple[Fallback, ...] = ()
+    retry_begun: bool = Field(
+        default=False,
+        description="ask again also where an answer broke off after its beginning; both are paid",
+    )
     extra: dict[str, Any] = Field(default_factory=dict, description="passed to the provider as is")
     budget: Budget | None = Field(default=None, description="of this one in the session")
 

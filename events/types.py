@@ -248,11 +248,11 @@ class ModelFailed(Input):
 
 
 class ModelDiscarded(Input):
-    """An outcome that came when another one counted already, or when nobody wanted it any more."""
+    """An outcome that does not count: another did, nobody wanted it, or it is asked for again."""
 
     type: ClassVar[str] = "model.discarded"
     attempt: int = Field(ge=1)
-    reason: Literal["cancelled", "duplicate"]
+    reason: Literal["cancelled", "duplicate", "broken_off"]
     partial: Text | None = None
     usage: Usage | None = None
     cost: Cost | None = None
