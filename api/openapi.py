@@ -14,7 +14,7 @@ TAGS = [
     {"name": "turns", "description": "Messages, and everything that follows from them."},
     {"name": "events", "description": "Everything that happened, by cursor or as it happens."},
     {"name": "views", "description": "What it means: transcript, costs, replay."},
-    {"name": "room", "description": "Models, providers, long texts, health."},
+    {"name": "room", "description": "Models, providers, long texts, files, health."},
 ]
 
 DESCRIPTION = """

@@ -158,6 +158,20 @@ async def test_later_turns_queued_turns_and_retries_have_them(served: Served) ->
     assert (await http.post(f"{path}/replay")).json()["identical"] is True
 
 
+async def test_as_much_as_may_be_attached_reaches_the_model(served: Served) -> None:
+    sees = next(n for n, (dialect, _) in enumerate(served.servers) if dialect.has_images)
+    dialect, server = served.servers[sees]
+    long = await store(served.room, b"x" * LONGEST_FILE, "text/plain", name="x" * 255)
+    picture = PICTURE.data + bytes(LONGEST_IMAGE - len(PICTURE.data))
+    large = await store(served.room, picture, "image/png", name="東" * 255)
+    await served.create("much", [sees])
+    turn = await served.post("much", *[large.json()] * (MOST - 2), *[long.json()] * 2)
+    assert turn["status"] == "completed"
+    sent = dialect.sent(server.requests[-1].path, server.requests[-1].body)
+    assert sent.images == MOST - 2
+    assert sent.texts[-1][1].count("x" * LONGEST_FILE) == 2
+
+
 # --- the door ------------------------------------------------------------------------------------
 
 
