@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from actors import subjects
 from actors.bus import Bus, Msg
-from actors.messages import Ask, Heartbeat
+from actors.messages import Ask, Gone, Heartbeat
 from events.errors import ControlRoomError
 
 _log = logging.getLogger(__name__)
@@ -65,8 +65,9 @@ class Calls:
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen for heartbeats."""
+        """Listen for heartbeats, and for actors that end."""
         await self._bus.subscribe("room.call.>", self._heard)
+        await self._bus.subscribe(subjects.GONE, self._gone)
         self._ticker = asyncio.create_task(self._tick(), name="silent-calls")
 
     async def stop(self) -> None:
@@ -158,6 +159,10 @@ class Calls:
         call = self._calls.get((parts[2], parts[3], parts[4]))
         if call is not None and Heartbeat.model_validate_json(msg.data).attempt == call.attempt:
             call.heard = asyncio.get_running_loop().time()
+
+    def _gone(self, msg: Msg) -> None:
+        actor = Gone.model_validate_json(msg.data)
+        self._known.discard((actor.provider, actor.model))
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

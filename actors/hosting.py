@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from actors import subjects
 from actors.bus import Bus, Msg, Subscription
-from actors.messages import Ensure, Problem, Reply
+from actors.messages import Ensure, Gone, Problem, Reply, Retire, Retired
 from actors.model import ModelActor
 from actors.providers.config import Providers, create
 from actors.providers.port import Provider
@@ -20,6 +21,9 @@ from events.errors import ConfigError, ControlRoomError
 from events.store import BlobStore
 
 _log = logging.getLogger(__name__)
+
+LEAVE = 1.0
+"""Seconds between the word that a host ends and its end: what is on its way to it still comes."""
 
 
 class ModelHost:
@@ -69,13 +73,46 @@ class ModelHost:
             await self._telling.unsubscribe()
         await asyncio.gather(*(actor.stop() for actor in self._models.values()))
         await asyncio.gather(*(adapter.close() for adapter in self._providers.values()))
+        self._telling = None
+        self._models.clear()
+        self._providers.clear()
+
+    async def retire(self, idle: float) -> bool:
+        """Let go of all models where none had a call for `idle` seconds: whether it did.
+
+        Routers are told first, so that they have an actor started before they ask again.
+        """
+        async with self._lock:
+            if self.idle < idle or not self._bus.connected:
+                return False
+            actors = tuple(self._models.values())
+            for provider, model in self._models:
+                await self._bus.publish(subjects.GONE, Gone(provider=provider, model=model))
+            await asyncio.sleep(LEAVE)
+            await asyncio.gather(*(actor.leave_off() for actor in actors))
+            if self.idle < idle:  # a question came after all
+                await asyncio.gather(*(actor.take() for actor in actors))
+                return False
+            await self.stop()
+            return True
+
+    async def answer_retire(self, msg: Msg) -> None:
+        """Answer a request to let go of the models."""
+        wanted = Retire.model_validate_json(msg.data)
+        await msg.respond(Retired(done=await self.retire(wanted.idle)))
+
+    @property
+    def idle(self) -> float:
+        """Seconds since one of its models had a call; infinite where it has no model."""
+        return min((actor.idle for actor in self._models.values()), default=math.inf)
 
     async def _tell(self, msg: Msg) -> None:
         await tell(self._bus, msg, [await actor.health() for actor in self._models.values()])
 
     async def health(self) -> dict[str, Any]:
-        """Provider and model of every actor here, and what each says of itself."""
+        """Provider and model of every actor here, what each says of itself, and `idle` seconds."""
         return {
+            "idle": self.idle,
             "models": [list(name) for name in self._models],
             "actors": [await actor.health() for actor in self._models.values()],
         }

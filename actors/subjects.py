@@ -83,9 +83,16 @@ def host(name: str) -> str:
     return f"room.host.{token(name)}"
 
 
+def retire(name: str) -> str:
+    """Requests to one host of models to let go of them, where nobody uses them."""
+    return f"room.retire.{token(name)}"
+
+
 ALL_COMMITS = "room.commit.*"
 PROJECTED = "room.projected"
 """Notice that the projections have advanced; a hint, never the record."""
+GONE = "room.gone"
+"""Says that the actor of a model is about to take no further call."""
 REPORT = "room.report"
 """Asks every host of models what they do."""
 REPORTED = "room.reported."

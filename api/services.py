@@ -113,7 +113,12 @@ async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
         await host.serve(msg)
         _note(settings, settings["name"], models=(await host.health())["models"])
 
+    async def retire(msg: Msg) -> None:
+        await host.answer_retire(msg)
+        _note(settings, settings["name"], models=(await host.health())["models"])
+
     await bus.subscribe(subjects.host(settings["name"]), serve)
+    await bus.subscribe(subjects.retire(settings["name"]), retire)
     _note(settings, settings["name"], models=settings["models"])
     _log.info("taking calls for %s", ", ".join("/".join(name) for name in settings["models"]))
     try:

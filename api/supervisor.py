@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from actors import subjects
 from actors.bus import Bus, Msg
-from actors.cluster import Actor, ActorGone, Cluster, ClusterGone, joined
-from actors.hosting import raised, refusal
+from actors.cluster import Actor, Cluster, ClusterGone, joined
+from actors.hosting import refusal
 from actors.messages import Ensure, Reply
 from api import services
+from api.hosts import Hosts
 from api.known import known_providers
 from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
@@ -27,39 +28,27 @@ _log = logging.getLogger("api.supervisor")  # it runs as a script
 
 WATCH = 1.0
 """Seconds between two looks at the router."""
-MAX_HOSTS = 32
-"""Processes for models at most; further models share them. Those with `resources` are apart."""
-ADD_WITHIN = 10.0
-"""Seconds in which a host has to have a further model running."""
 
 
 class Supervisor:
-    """Starts actors, starts them again when they are gone for good, and finds models a host.
+    """Starts the router, and again when it is gone for good, and has models hosted by request.
 
     Ray itself restarts a process that died; this is for what Ray gave up, and for what is new.
     """
 
-    def __init__(
-        self, cluster: Cluster, bus: Bus, settings: dict[str, Any], per_process: int = 1
-    ) -> None:
+    def __init__(self, cluster: Cluster, bus: Bus, settings: dict[str, Any], hosts: Hosts) -> None:
         self._cluster = cluster
         self._bus = bus
         self._settings = settings
-        self._per_process = per_process
-        self._providers = services.providers_of(settings)
-        self._resources = {
-            id: {name: float(value) for name, value in spec.config["resources"].items()}
-            for id, spec in self._providers.items()
-            if spec.config.get("resources")
-        }
-        self._placed: dict[tuple[str, str], int] = {}
-        self._hosts: dict[int, Actor] = {}
-        self._locks: dict[int, asyncio.Lock] = {}
+        self._hosts = hosts
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Take requests for models, and have the router running, for ever."""
         await self._bus.subscribe(subjects.SUPERVISOR, self._requested)
+        await asyncio.gather(self._watch_router(), self._hosts.watch())
+
+    async def _watch_router(self) -> None:
         router: Actor | None = None
         trouble = ""
         while True:
@@ -78,44 +67,6 @@ class Supervisor:
                     _log.error("the router does not start: %s", error)
             await asyncio.sleep(WATCH)
 
-    async def ensure(self, provider: str, model: str) -> None:
-        """Returns when an actor of the model takes calls."""
-        resources = self._resources.get(self._providers.find(provider).id, {})
-        place = self._place(provider, model, alone=bool(resources))
-        async with self._locks.setdefault(place, asyncio.Lock()):
-            host = self._hosts.get(place)
-            if host is not None:
-                try:
-                    health = await host.health()
-                except ActorGone as error:
-                    _log.warning("%s; starting another", error)
-                    self._cluster.end(host)
-                    host = None
-                else:
-                    if [provider, model] in health["models"]:
-                        return
-            if host is None:
-                name = f"models-{place}"
-                settings = {**self._settings, "name": name, "models": [[provider, model]]}
-                host = await self._cluster.start(services.models, name, settings, resources)
-                self._hosts[place] = host
-                return
-            wanted = Ensure(provider=provider, model=model)
-            answer = await self._bus.request(subjects.host(host.name), wanted, timeout=ADD_WITHIN)
-            raised(Reply.model_validate_json(answer))
-
-    def _place(self, provider: str, model: str, *, alone: bool) -> int:
-        """The number of the model's host; one that needs resources has a host of its own."""
-        place = self._placed.get((provider, model))
-        if place is None:
-            if alone:
-                place = MAX_HOSTS + sum(each >= MAX_HOSTS for each in self._placed.values())
-            else:
-                shared = sum(each < MAX_HOSTS for each in self._placed.values())
-                place = shared // self._per_process % MAX_HOSTS
-            self._placed[provider, model] = place
-        return place
-
     async def _start_router(self) -> Actor:
         settings = {**self._settings, "partitions": list(range(subjects.PARTITIONS))}
         router = await self._cluster.start(services.router, "router-0", settings)
@@ -130,7 +81,7 @@ class Supervisor:
     async def _answer(self, msg: Msg) -> None:
         try:
             wanted = Ensure.model_validate_json(msg.data)
-            await self.ensure(wanted.provider, wanted.model)
+            await self._hosts.ensure(wanted.provider, wanted.model)
         except (ControlRoomError, ValidationError) as error:
             await msg.respond(refusal(error))
         else:
@@ -159,7 +110,8 @@ async def supervise(settings: Settings) -> None:
         arguments = services.service_settings(
             settings, known_providers(settings), settings.nats_url
         )
-        supervisor = Supervisor(cluster, bus, arguments, settings.models_per_process)
+        hosts = Hosts(cluster, bus, arguments, settings.models_per_process)
+        supervisor = Supervisor(cluster, bus, arguments, hosts)
         work = asyncio.create_task(supervisor.run())
         gone = asyncio.create_task(cluster.gone())
         until = asyncio.create_task(ended.wait())
