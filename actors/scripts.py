@@ -22,6 +22,7 @@ import orjson
 
 from actors.routing.faults import describe
 from actors.routing.registry import Route
+from actors.script_faults import first_fault
 from events.canonical import canonical_json
 from events.errors import ConfigError
 
@@ -39,7 +40,8 @@ def collect(directory: Path, entry: str) -> bytes:
     """The source of a script, `module:function`, with all modules of `directory` that it imports.
 
     Canonical JSON: `{"entry": "module:function", "modules": {name: source}}`. Raises `ConfigError`
-    where a module is missing, lies elsewhere, is not Python, or may not be imported by a router.
+    where a module is missing, lies elsewhere, is not Python, may not be imported by a router, or
+    plainly cannot be repeated: with the file and the line, and what to do.
     """
     name, function = _split(entry)
     if not directory.is_dir():
@@ -55,13 +57,17 @@ def collect(directory: Path, entry: str) -> bytes:
         if path is None:
             raise ConfigError(f"there is no script {module}.py in {directory}: put it there")
         modules[module], tree = _parsed(path, module)
-        for imported, names in _imports(tree):
+        local: set[str] = set()
+        for line, imported, names in _imports(tree):
             if _local(root, imported) is not None:
-                wanted.append(imported)
+                local.add(imported)
             elif why := _not_importable(imported, names):
-                raise ConfigError(f"script {module}.py imports {imported!r}, {why}")
-        if module == name and function not in _bound(tree):
-            raise ConfigError(f"script {module}.py has no function {function!r}: define it")
+                raise _fault(module, line, f"imports {imported!r}, {why}")
+        wanted.extend(sorted(local))
+        if fault := first_fault(tree, local):
+            raise _fault(module, *fault)
+        if module == name:
+            _check_entry(tree, module, function, modules[module].count("\n") + 1)
     source = canonical_json({"entry": entry, "modules": modules})
     if len(source) > LARGEST:
         raise ConfigError(f"script {entry} has {len(source)} bytes, at most {LARGEST} are allowed")
@@ -171,25 +177,44 @@ def _local(root: Path, module: str) -> Path | None:
 
 
 def _parsed(path: Path, module: str) -> tuple[str, ast.Module]:
+    content = path.read_bytes()
     try:
-        source = path.read_text(encoding="utf-8-sig")
+        source = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _fault(module, line, "it is not UTF-8: save it as UTF-8") from None
+    before, nul, _ = source.partition("\0")
+    if nul:
+        raise _fault(module, before.count("\n") + 1, "there is a NUL: take it out")
+    try:
         return source, ast.parse(source)
-    except UnicodeDecodeError:
-        raise ConfigError(f"script {module}.py is not UTF-8: save it as UTF-8") from None
     except SyntaxError as error:
-        raise ConfigError(f"script {module}.py, line {error.lineno}: {error.msg}") from None
-    except ValueError as error:
-        raise ConfigError(f"script {module}.py is not Python: {error}") from None
+        raise _fault(module, error.lineno, error.msg) from None
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every module that is imported anywhere, and the names that are taken from it."""
+def _fault(module: str, line: int | None, what: str) -> ConfigError:
+    return ConfigError(f"script {module}.py, line {line or 1}: {what}")
+
+
+def _check_entry(tree: ast.Module, module: str, function: str, lines: int) -> None:
+    """Raise a `ConfigError` where the module has no such function, or one that is not async."""
+    if function not in _bound(tree):
+        raise _fault(module, lines, f"there is no function {function!r} up to here: define it")
+    for node in tree.body:  # a decorator may make anything of a function
+        if isinstance(node, ast.FunctionDef) and node.name == function and not node.decorator_list:
+            what = f"{function} is not async: write 'async def {function}(turn)'"
+            raise _fault(module, node.lineno, what)
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Every module that is imported anywhere: the line, and the names that are taken from it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name, ()
+                yield node.lineno, alias.name, ()
         elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or ""), tuple(name.name for name in node.names)
+            names = tuple(name.name for name in node.names)
+            yield node.lineno, "." * node.level + (node.module or ""), names
 
 
 def _bound(tree: ast.Module) -> set[str]:

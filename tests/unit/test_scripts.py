@@ -73,8 +73,9 @@ def test_a_script_comes_with_what_it_imports_of_its_directory(tmp_path: Path, wr
         ("import time\nasync def route(turn): ...", "imports 'time', which gives something else"),
         ("from urllib import request\nasync def route(turn): ...", "gives something else"),
         ("async def route(turn)\n    pass", r"main.py, line 1: expected ':'"),
-        ("x = '\0'", "main.py"),
-        ("async def other(turn): ...", "main.py has no function 'route': define it"),
+        ("async def other(turn): ...", "line 1: there is no function 'route' up to here"),
+        ("X = 1\n\ndef route(turn): ...", "main.py, line 3: route is not async: write 'async def"),
+        ("\nx = '\0'", "main.py, line 2: "),
         (f"x = '{'x' * LARGEST}'\nasync def route(turn): ...", f"at most {LARGEST} are allowed"),
     ],
 )
@@ -88,7 +89,7 @@ def test_what_a_router_cannot_use_is_refused_with_what_to_do(
 
 def test_a_fault_in_an_imported_module_names_that_module(tmp_path: Path, write: Write) -> None:
     write(main="import part\nasync def route(turn): ...", part="import gone_missing\n")
-    with pytest.raises(ConfigError, match=r"script part\.py imports 'gone_missing'"):
+    with pytest.raises(ConfigError, match=r"script part\.py, line 1: imports 'gone_missing'"):
         collect(tmp_path, "main:route")
 
 
@@ -118,8 +119,69 @@ def test_links_out_of_the_directory_are_refused(tmp_path: Path, write: Write) ->
 
 def test_a_script_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_bytes(b"# \xff\nasync def route(turn): ...")
-    with pytest.raises(ConfigError, match="save it as UTF-8"):
+    with pytest.raises(ConfigError, match=r"main\.py, line 1: it is not UTF-8: save it as UTF-8"):
         collect(tmp_path, "main:route")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("import random; x = random.choice([1])", r"random\.choice: draw with 'await turn\.draw"),
+        ("from random import shuffle", r"random\.shuffle: draw with"),
+        ("import random as r; x = r.Random()", "seeds by chance: draw with"),
+        ("from uuid import uuid4 as fresh", r"uuid\.uuid4: draw with"),
+        ("import os; x = os.environ['HOME']", r"os\.environ.*: .*turn\.message"),
+        ("from os.path import exists", r"os\.path\.exists: "),
+        ("import datetime as dt; x = dt.datetime.now()", r"datetime\.now: .*'turn\.timer"),
+        (
+            "from datetime import datetime; x = datetime.utcnow()",
+            r"datetime\.utcnow: .*turn\.timer",
+        ),
+        ("from datetime import date; x = date.today", r"date\.today: .*turn\.timer"),
+        ("x = open('/etc/hosts').read()", r"calls open\(\): a router reads no files"),
+        (
+            "from pathlib import Path; x = Path('x').read_text()",
+            r"pathlib\.Path: a router reads no",
+        ),
+        ("import pathlib; pathlib.Path('x').write_text('')", r"pathlib\.Path: a router reads no"),
+        ("x = hash('a') % 2", r"calls hash\(\): it is another number in every process"),
+        ("x = sorted([object()], key=lambda o: id(o))", r"calls id\(\): it is another number"),
+    ],
+)
+def test_what_no_replay_could_repeat_is_refused_with_its_line(
+    tmp_path: Path, write: Write, line: str, message: str
+) -> None:
+    write(main="import part\nasync def route(turn): ...\n", part=f"X = 1\n\n{line}\n")
+    with pytest.raises(ConfigError, match=rf"script part\.py, line 3: .*{message}"):
+        collect(tmp_path, "main:route")
+
+
+def test_what_only_looks_unrepeatable_is_not_refused(tmp_path: Path, write: Write) -> None:
+    write(
+        main=(
+            "import random, uuid\n"
+            "import tempfile\n"
+            "from datetime import datetime, timedelta\n"
+            "from pathlib import PurePath\n"
+            "class Seat:\n"
+            "    def __hash__(self):\n"
+            "        return hash(('seat', 1))\n"
+            "def open(now):\n"
+            "    return now.today\n"
+            "async def route(turn):\n"
+            "    lots = random.Random(await turn.draw())\n"
+            "    name = uuid.uuid5(uuid.NAMESPACE_DNS, turn.message)\n"
+            "    return [open(turn) for id in turn.participants if id == tempfile.ours(id)]\n"
+        ),
+        tempfile="def ours(id):\n    return id\n",
+    )
+    assert collect(tmp_path, "main:route")
+
+
+def test_what_was_recorded_runs_as_it_was(tmp_path: Path) -> None:
+    source = "import random\ndef route(turn):\n    return random.Random(1).random()\n"
+    bundle = json.dumps({"entry": "main:route", "modules": {"main": source}}).encode()
+    assert 0 < float(str(load(bundle, "main:route")(None))) < 1  # type: ignore[arg-type]
 
 
 # --- loading ---------------------------------------------------------------------------------
