@@ -353,8 +353,8 @@ def attachments() -> SessionLog:
     """Images and texts: in a queued message, a retry, beyond a window, and trimmed for one."""
     models = [one.model_dump(mode="json") for one in session_config().models]
     models[1] |= {"window": 3, "history": "isolated"}
-    facts = {one["id"]: {"context_length": None} for one in models}
-    facts["ada"] = {"context_length": 2 * trimming.IMAGE}
+    lengths = {"ada": 2 * trimming.IMAGE}
+    facts = {one["id"]: {"context_length": lengths.get(one["id"])} for one in models}
     log = SessionLog(session_config(models=models), facts=facts)
 
     def file(name: str, content: str, media_type: str) -> Attachment:

@@ -117,7 +117,7 @@ def test_attachments_count_where_the_conversation_is_too_long() -> None:
     for text in ("one", "two", "three"):
         room.post(text, room.blobs.attach(f"{text}.png", PNG, "image/png"))
         room.answer("ask:a:1")
-    assert [told.skipped for told in room.data(ContextTrimmed)] == [2, 4]
+    assert [told.skipped for told in room.data(ContextTrimmed)] == [1, 3]
     room.post("four")
     assert sum(len(one.images) for one in shown(room)) == 1
     room.prove()
