@@ -35,6 +35,7 @@ from actors.paying import Paying
 from actors.receiving import fail, receive
 from events.config import SessionConfig
 from events.errors import ConfigError, ControlRoomError, Refused, StoreError
+from events.partitions import PARTITIONS
 from events.session import Session
 from events.store import BlobStore, EventStore
 from events.values import Blob
@@ -60,7 +61,7 @@ class RouterActor:
         *,
         grounds: Grounds,
         ensure: Ensure,
-        partitions: Iterable[int] = range(subjects.PARTITIONS),
+        partitions: Iterable[int] = range(PARTITIONS),
         heartbeat: float = HEARTBEAT,
     ) -> None:
         self._bus = bus
@@ -93,7 +94,7 @@ class RouterActor:
         for head in await self._store.heads():
             if self._owns(head.stream) and head.open_turn is not None:
                 self._conductor(head.stream).wake()
-        everything = len(self._partitions) == subjects.PARTITIONS
+        everything = len(self._partitions) == PARTITIONS
         for part in ["*"] if everything else sorted(self._partitions):
             await self._bus.subscribe(subjects.commands(part), self._spawn(self._command))
             await self._bus.subscribe(subjects.outcomes(part), self._spawn(self._outcome))

@@ -6,8 +6,7 @@ import re
 from hashlib import sha256
 from zlib import crc32
 
-PARTITIONS = 64
-"""Logical partitions of all streams: fixed, and kept with the store."""
+from events.partitions import PARTITIONS
 
 _SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

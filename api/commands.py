@@ -10,6 +10,7 @@ from actors import subjects
 from actors.bus import Bus, Unreachable
 from actors.messages import Accepted, AnyCommand, Problem, Reply
 from api.problems import ProblemError, kind_of
+from events.partitions import PARTITIONS
 
 TRIES = 3
 PATIENCE = 4.0  # seconds for one try
@@ -67,7 +68,7 @@ class Commands:
                 return False
             return True
 
-        answered = await asyncio.gather(*map(answers, range(subjects.PARTITIONS)))
+        answered = await asyncio.gather(*map(answers, range(PARTITIONS)))
         return tuple(part for part, there in enumerate(answered) if not there)
 
 

@@ -23,6 +23,7 @@ from api.known import known_providers
 from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
 from events.errors import ControlRoomError
+from events.partitions import PARTITIONS
 
 _log = logging.getLogger("api.supervisor")  # it runs as a script
 
@@ -68,7 +69,7 @@ class Supervisor:
             await asyncio.sleep(WATCH)
 
     async def _start_router(self) -> Actor:
-        settings = {**self._settings, "partitions": list(range(subjects.PARTITIONS))}
+        settings = {**self._settings, "partitions": list(range(PARTITIONS))}
         router = await self._cluster.start(services.router, "router-0", settings)
         _log.info("the router works")
         return router

@@ -8,6 +8,8 @@ from events.blobs import FolderBlobs, MemoryBlobs
 from events.codec import Cipher, Codec
 from events.errors import ConfigError
 from events.journal import Journal
+from events.partitions import PARTITIONS
+from events.recorders.port import Recorder
 from events.store import BlobStore, EventStore
 
 FORMS = (
@@ -15,33 +17,42 @@ FORMS = (
 )
 
 
-def open_store(url: str, *, read_only: bool = False, cipher: Cipher | None = None) -> EventStore:
+def open_store(
+    url: str,
+    *,
+    read_only: bool = False,
+    cipher: Cipher | None = None,
+    partitions: int = PARTITIONS,
+) -> EventStore:
     """Open the event store at `url`, made where it is not there yet.
 
     `sqlite:///` is followed by a path (so an absolute one has four slashes). Blocks for as long as
     the database takes. To be called in the process that uses the store, never before a fork.
 
-    Raises `ConfigError` for another URL, a file or a schema that this release does not read, and
-    for a store to be opened `read_only` that is not there; `StoreError` where another process
-    writes the SQLite file (only one may; any number may read), or PostgreSQL does not answer.
+    A new store keeps the number of `partitions`; nothing changes it.
+
+    Raises `ConfigError` for another URL, a file or a schema that this release does not read, a
+    store of another number of partitions, and one to be opened `read_only` that is not there;
+    `StoreError` where another process writes the SQLite file (only one may; any number may read),
+    or PostgreSQL does not answer.
     """
-    codec = Codec(cipher=cipher)
+    recorder: Recorder
     match url.partition(":"):
         case "sqlite", ":", _:
             from events.recorders.sqlite import SQLiteRecorder
 
-            recorder = SQLiteRecorder(sqlite_path(url), read_only=read_only)
-            return Journal(recorder, codec, read_only=read_only)
+            recorder = SQLiteRecorder(sqlite_path(url), read_only=read_only, partitions=partitions)
         case "postgresql" | "postgres", ":", _:
             from events.recorders.postgres import PostgresRecorder
 
-            return Journal(PostgresRecorder(url, read_only=read_only), codec, read_only=read_only)
+            recorder = PostgresRecorder(url, read_only=read_only, partitions=partitions)
         case "memory", ":", "":
             from events.recorders.memory import MemoryRecorder
 
-            return Journal(MemoryRecorder(), codec, read_only=read_only)
+            recorder = MemoryRecorder()  # it has no number to keep: it ends with its process
         case _:
             raise ConfigError(f"{_shown(url)} is not an event store: use one of {FORMS}")
+    return Journal(recorder, Codec(cipher=cipher), read_only=read_only)
 
 
 def open_blobs(url: str) -> BlobStore:

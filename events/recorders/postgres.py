@@ -16,6 +16,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import tuple_row
 
 from events.envelope import Head
+from events.partitions import PARTITIONS
 from events.recorders.port import PAGE, Advance, Row, Snapshot, paged
 from events.recorders.postgres_database import Database, migrate, require
 
@@ -36,8 +37,8 @@ class PostgresRecorder(PostgresApplicationRecorder):
     Opening it makes the tables where they are not there yet, unless it is `read_only`.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        (require if read_only else migrate)(url)
+    def __init__(self, url: str, *, read_only: bool = False, partitions: int = PARTITIONS) -> None:
+        (require if read_only else migrate)(url, partitions)
         self._writing = Database(url, size=1, checked=False)
         super().__init__(Database(url, size=READING, checked=True))
 

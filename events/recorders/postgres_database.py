@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from eventsourcing.postgres import PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
 from events.errors import ConfigError, StoreError
+from events.partitions import PARTITIONS, UNSAID, check_partitions
 
 SCHEMA = 1
 """Version of the tables and functions, kept in `room_schema`."""
@@ -112,28 +113,40 @@ class Database(PostgresDatastore):
         self.pool.reconnect_timeout = 0
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, partitions: int = PARTITIONS) -> None:
     """Make the tables where there are none; safe to call from many processes at once.
 
-    Raises `StoreError` where PostgreSQL does not answer, `ConfigError` for another schema.
+    Raises `StoreError` where PostgreSQL does not answer, `ConfigError` for another schema, or
+    another number of partitions.
     """
     with _connection(url) as connection:
-        if _version(connection) is None:
+        if _number(connection, "room_partitions") is None:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
-                if _version(connection) is None:
-                    for statement in _STATEMENTS:
-                        connection.execute(statement)
-        _check(connection)
+                _make(connection, partitions)
+        _check(connection, partitions)
 
 
-def require(url: str) -> None:
+def require(url: str, partitions: int = PARTITIONS) -> None:
     """Raise the error that fits where there are no tables that this release reads."""
     with _connection(url) as connection:
-        _check(connection)
+        _check(connection, partitions)
 
 
-def _check(connection: psycopg.Connection) -> None:
+def _make(connection: psycopg.Connection, partitions: int) -> None:
+    """Make what is missing; a database that was made before it kept `partitions` has `UNSAID`."""
+    version = _version(connection)
+    if version is None:
+        for statement in _STATEMENTS:
+            connection.execute(statement)
+    elif version != SCHEMA or _number(connection, "room_partitions") is not None:
+        return
+    connection.execute("CREATE TABLE room_partitions (number integer NOT NULL)")
+    kept = partitions if version is None else UNSAID
+    connection.execute("INSERT INTO room_partitions VALUES (%s)", (kept,))
+
+
+def _check(connection: psycopg.Connection, partitions: int) -> None:
     version = _version(connection)
     if version is None:
         raise ConfigError("the database has no event store: start a room on it first")
@@ -141,17 +154,24 @@ def _check(connection: psycopg.Connection) -> None:
         raise ConfigError(
             f"the database's event store has schema {version}, this release reads {SCHEMA}"
         )
+    kept = _number(connection, "room_partitions")
+    check_partitions(UNSAID if kept is None else kept, partitions, "the database's event store")
 
 
 def _version(connection: psycopg.Connection) -> int | None:
+    return _number(connection, "room_schema")
+
+
+def _number(connection: psycopg.Connection, table: LiteralString) -> int | None:
+    """The only number of a table; None where there is no such table, or nothing in it."""
     # Not `to_regclass`: it may remember that there was no table before another process made it.
     found = connection.execute(
-        "SELECT FROM pg_tables WHERE tablename = 'room_schema' "
-        "AND schemaname = ANY (current_schemas(false))"
+        "SELECT FROM pg_tables WHERE tablename = %s AND schemaname = ANY (current_schemas(false))",
+        (table,),
     ).fetchone()
     if found is None:
         return None
-    row = connection.execute("SELECT version FROM room_schema").fetchone()
+    row = connection.execute(f"SELECT * FROM {table}").fetchone()
     return int(row[0]) if row else None
 
 

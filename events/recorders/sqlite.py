@@ -22,6 +22,7 @@ from eventsourcing.sqlite import (
 
 from events.envelope import Head
 from events.errors import ConfigError
+from events.partitions import PARTITIONS, UNSAID, check_partitions
 from events.recorders.lock import WriterLock
 from events.recorders.port import PAGE, Advance, Row, Snapshot, paged, store_error
 
@@ -51,6 +52,7 @@ _STATEMENTS = (
     """,
     f"PRAGMA user_version = {SCHEMA}",
 )
+_KEEP = "CREATE TABLE partitions (number INTEGER NOT NULL)"
 _COLUMNS = "rowid, originator_id, originator_version, topic, state"
 _HEADS = "SELECT stream, position, hash, open_turn FROM heads"
 
@@ -62,7 +64,9 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
     `read_only` needs neither, and reads while a writer in another process writes.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, read_only: bool = False, partitions: int = PARTITIONS
+    ) -> None:
         path = path.expanduser().resolve()
         if read_only and not path.exists():
             raise ConfigError(f"there is no event store at {path}: start a room there first")
@@ -72,7 +76,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             self._lock = WriterLock(path.with_name(path.name + ".lock"))
         try:
             self._writing = _Datastore(path, mode="ro" if read_only else "rwc")
-            self._prepare(path, read_only=read_only)
+            self._prepare(path, partitions, read_only=read_only)
             super().__init__(_Datastore(path, mode="ro"))
             self.insert_events_statement = (
                 f"INSERT INTO {self.events_table_name} "
@@ -82,7 +86,8 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
             self.close()
             raise
 
-    def _prepare(self, path: Path, *, read_only: bool) -> None:
+    def _prepare(self, path: Path, partitions: int, *, read_only: bool) -> None:
+        kept = partitions
         try:
             with self._writing.transaction(commit=not read_only) as cursor:
                 cursor.execute("PRAGMA user_version")
@@ -91,6 +96,9 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
                     for statement in _STATEMENTS:
                         cursor.execute(statement)
                     version = SCHEMA
+                    _keep(cursor, partitions)
+                elif version == SCHEMA:
+                    kept = _kept_partitions(cursor, keep=not read_only)
         except PersistenceError as error:
             raise store_error(error, f"opening the event store {path}") from error
         if version != SCHEMA:
@@ -98,6 +106,7 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
                 f"{path} is not an event store that this release reads "
                 f"(its schema is {version}, not {SCHEMA})"
             )
+        check_partitions(kept, partitions, str(path))
 
     def construct_create_table_statements(self) -> list[str]:
         return []  # made when the file is opened for writing
@@ -192,6 +201,22 @@ class SQLiteRecorder(SQLiteApplicationRecorder):
                 getattr(self, name).close()
         if self._lock is not None:
             self._lock.release()
+
+
+def _keep(cursor: SQLiteCursor, partitions: int) -> None:
+    cursor.execute(_KEEP)
+    cursor.execute("INSERT INTO partitions VALUES (?)", (partitions,))
+
+
+def _kept_partitions(cursor: SQLiteCursor, *, keep: bool) -> int:
+    """The number in the file; an older file has none, and is given it where it may be written."""
+    cursor.execute("SELECT count(*) FROM sqlite_master WHERE name = 'partitions'")
+    if not cursor.fetchone()[0]:
+        if keep:
+            _keep(cursor, UNSAID)
+        return UNSAID
+    cursor.execute("SELECT number FROM partitions")
+    return int(cursor.fetchone()[0])
 
 
 def _select(cursor: SQLiteCursor, statement: str, params: tuple[object, ...]) -> list[Row]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
+import psycopg
 import pytest
 
 from events.errors import ConfigError, StoreError
-from events.open import open_store
+from events.open import open_store, sqlite_path
 from events.types import TurnCompleted
 from tests.contract.store_contents import faults
 from tests.event_samples import batch, notes, said, started, turn_of
@@ -57,9 +61,41 @@ class TestLasting:
         assert await alone.last() == 5
         await alone.close()
 
+    async def test_a_store_is_for_the_partitions_that_it_was_made_for(self, url: str) -> None:
+        store = open_store(url, partitions=8)
+        head = await store.append("s", 0, notes("s", 0, "x"))
+        await store.close()
+        for read_only in (False, True):
+            with pytest.raises(ConfigError, match="made for 8 partitions, and this room uses 64"):
+                open_store(url, read_only=read_only)
+        again = open_store(url, partitions=8)
+        assert await again.head("s") == head
+        await again.close()
+
+    async def test_a_store_that_does_not_say_its_partitions_has_64(self, url: str) -> None:
+        store = open_store(url)
+        await store.close()
+        _forget_partitions(url)
+        reader = open_store(url, read_only=True)
+        await reader.close()
+        with pytest.raises(ConfigError, match="made for 64 partitions"):
+            open_store(url, partitions=8)
+        store = open_store(url)
+        await store.close()
+
     async def test_nothing_to_read_is_a_clear_error(self, url: str) -> None:
         with pytest.raises(ConfigError, match="start a room"):
             open_store(url, read_only=True)
+
+
+def _forget_partitions(url: str) -> None:
+    """The store as it was before it kept the number."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(sqlite_path(url))) as database:
+            database.execute("DROP TABLE partitions")
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute("DROP TABLE room_partitions")
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
