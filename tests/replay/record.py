@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from actors.routing import trimming
 from actors.scripts import collect, load
@@ -333,7 +334,7 @@ def trimmed() -> SessionLog:
     models = [one.model_dump(mode="json") for one in session_config().models]
     models[0] |= {"max_tokens": 100}
     models[1] |= {"window": 4}
-    facts = {
+    facts: dict[str, Any] = {
         "ada": {"context_length": 700},
         "bob": {"context_length": 400},
         "cyd": {"context_length": None},
