@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from api.all_events import AllEvents
 from api.commands import Commands
 from api.following import Feeds
+from api.projected import Advances
 from api.room import Room
 from api.states import SessionStates
 
@@ -26,6 +27,7 @@ class Doors:
     feeds: Feeds
     states: SessionStates
     all_events: AllEvents
+    advances: Advances
 
     @classmethod
     def of(cls, room: Room, patience: float) -> Doors:
@@ -36,6 +38,7 @@ class Doors:
             Feeds(room.bus, room.store),
             SessionStates(room.store),
             AllEvents(room.bus, room.store),
+            Advances(room.bus),
         )
 
     @property
@@ -47,6 +50,7 @@ class Doors:
     async def opened(self) -> AsyncIterator[None]:
         """Keep pieces of answers for those who come back; on the way out, stop following."""
         await self.feeds.start()
+        await self.advances.start()
         try:
             yield
         finally:
