@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import orjson
 
-from actors.providers.http_errors import Refusal, Secrets, refusal
+from actors.providers.http_errors import Refusal, Secrets, proxy_refuses, refusal
+from actors.providers.proxy import proxy_for
 from events.errors import BadResponse, ConfigError, ProviderError, ProviderUnavailable
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ class HttpClient:
         self.secrets = Secrets(
             part for value in headers.values() for part in (value, value.removeprefix("Bearer "))
         )
+        # aiohttp's `trust_env` would look for the proxy anew, in a thread, for each request, and
+        # its errors would hold the proxy's address with all that stands in it.
+        self._proxy = proxy_for(base_url)
+        self._proxy_headers = self._proxy.headers if self._proxy else {}
+        self.secrets.add(*(self._proxy.secrets if self._proxy else ()))
 
     async def post(
         self, path: str, body: Any, *, accept: str, headers: Mapping[str, str] | None = None
@@ -65,6 +70,7 @@ class HttpClient:
                 data=data,
                 headers=headers,
                 allow_redirects=False,
+                proxy_headers=self._proxy_headers,
                 trace_request_ctx=way,
             )
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -73,19 +79,29 @@ class HttpClient:
             if not way.kept or clock() - began > STALE_WITHIN:
                 raise
             return await self._session(fresh=True).post(
-                self._base_url + path, data=data, headers=headers, allow_redirects=False
+                self._base_url + path,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                proxy_headers=self._proxy_headers,
             )
 
     async def post_form(self, path: str, fields: Mapping[str, str]) -> ClientResponse:
         """The response to an HTML form, as soon as its headers are there."""
         return await self._session().post(
-            self._base_url + path, data=dict(fields), allow_redirects=False
+            self._base_url + path,
+            data=dict(fields),
+            allow_redirects=False,
+            proxy_headers=self._proxy_headers,
         )
 
     async def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> ClientResponse:
         """The response, as soon as its headers are there."""
         return await self._session().get(
-            self._base_url + path, headers=headers, allow_redirects=False
+            self._base_url + path,
+            headers=headers,
+            allow_redirects=False,
+            proxy_headers=self._proxy_headers,
         )
 
     async def close(self) -> None:
@@ -118,7 +134,12 @@ class HttpClient:
                 f"{who} broke the connection before the answer was complete: ask again"
             ) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            why = self.secrets.hidden(str(error)) or type(error).__name__
+            why = str(error)
+            if isinstance(error, aiohttp.ClientResponseError):
+                if error.status == 407:
+                    raise proxy_refuses(who) from None
+                why = f"{error.status} {error.message}"  # its text may hold any address
+            why = self.secrets.hidden(why) or type(error).__name__
             raise ProviderUnavailable(
                 f"{who} cannot be reached at {urlsplit(self._base_url).netloc}:"
                 f" start it or check its address ({why})"
@@ -138,16 +159,13 @@ class HttpClient:
     def _opened(self, **connector: Any) -> ClientSession:
         import aiohttp
 
-        # aiohttp's `trust_env` would look for the proxy anew, in a thread, for each request.
-        address = urlsplit(self._base_url)
-        direct = proxy_bypass(address.netloc)
         return aiohttp.ClientSession(
             # How many calls there are at once is the actor's decision.
             connector=aiohttp.TCPConnector(limit=0, **connector),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": AGENT, "Accept-Encoding": "identity", **self._headers},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
-            proxy=None if direct else getproxies().get(address.scheme),
+            proxy=self._proxy.address if self._proxy else None,
         )
 
 

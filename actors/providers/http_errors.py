@@ -155,6 +155,8 @@ def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
         error = AuthenticationFailed(
             f"{who} refuses the credentials ({status}): check api_key in its configuration.{said}"
         )
+    elif status == 407:
+        error = proxy_refuses(who)
     elif status in (402, 429):
         error = _limited(refusal, who, words, said)
     elif status in (400, 413, 422, 500) and _TOO_LONG.search(words):
@@ -185,6 +187,15 @@ def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
     else:
         error = ProviderError(f"{who} refuses the request ({status}).{said}")
     return error
+
+
+def proxy_refuses(who: str) -> AuthenticationFailed:
+    """The error of a proxy that wants to know who asks."""
+    return AuthenticationFailed(
+        f"the proxy on the way to {who} refuses the credentials (407): set user and password in"
+        " HTTPS_PROXY or HTTP_PROXY, as in http://user:password@host:port, or leave the provider's"
+        " host out by NO_PROXY"
+    )
 
 
 def _limited(refusal: Refusal, who: str, words: str, said: str) -> RateLimited:
