@@ -237,8 +237,10 @@ class Attempt:
         if seconds is None:
             seconds = asyncio.get_running_loop().time() - self._answer.began
         provider = self._desk.provider
-        prices = provider.prices(served_model) if served_model else None
-        prices = prices or provider.prices(self.ask.model)
+        # Of what was asked, as it was held: a dearer snapshot may not exceed a budget.
+        prices = provider.prices(self.ask.model)
+        if prices is None and served_model:
+            prices = provider.prices(served_model)
         return None if prices is None else prices.cost(usage, seconds)
 
     async def _partial(self) -> Text | None:

@@ -14,7 +14,7 @@ from actors.providers.config import Providers, missing
 from actors.routing import context
 from actors.routing.machine import ENGINE, PARSERS
 from actors.routing.registry import CURRENT
-from actors.routing.spending import limited
+from actors.routing.spending import limited, unbounded
 from actors.routing.turn import ACCOUNT
 from events.account import stream_of
 from events.blobs import Remembered
@@ -75,7 +75,8 @@ class Grounds:
                 if unset := missing(spec, self._environment):
                     raise ConfigError(
                         f"participant {participant.id!r}: provider {spec.id!r} needs "
-                        f"{', '.join(unset)}: set it and start the room again"
+                        f"{', '.join(unset)}: set it, or put the file there, and start the room"
+                        " again"
                     )
                 self._check_price(config, participant, model)
         if config.routing_pattern == "script":
@@ -85,19 +86,15 @@ class Grounds:
 
     def _check_price(self, config: SessionConfig, participant: Participant, model: Model) -> None:
         """What a budget covers has to have a price, and an end."""
-        known = self.models.capabilities(model)
+        fact = self.models.fact(model)
         if self._daily_budget is None and not limited(config, participant.id):
             return
-        prices = self.models.prices(model)
-        who = f"participant {participant.id!r}: there is a budget, and"
-        if prices is None:
+        why = unbounded(fact, participant.max_tokens, participant.extra)
+        if why is not None:
             raise ConfigError(
-                f"{who} no price is known of {model[1]!r} at provider {model[0]!r}:"
-                " give it under 'prices' in the provider file"
+                f"participant {participant.id!r}: there is a budget, and of {model[1]!r} at"
+                f" provider {model[0]!r} {why}"
             )
-        unbounded = participant.max_tokens is None and known.context_length is None
-        if unbounded and prices.most(1, 1, 1):
-            raise ConfigError(f"{who} nothing bounds the answers of {model[1]!r}: set 'max_tokens'")
 
     def ready(self, config: SessionConfig | None) -> bool:
         """Whether `ground` has all at hand; else it reads and writes files, and is for a thread."""

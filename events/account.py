@@ -13,6 +13,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 from events.envelope import Event
+from events.exact import add, subtract
 from events.types import BudgetRefused, BudgetReserved, BudgetSettled, BudgetWarned
 
 PREFIX = "account:"
@@ -49,15 +50,15 @@ class Account:
         match event.data:
             case BudgetReserved() as data:
                 self.decided[call_of(data)] = data
-                self.held += data.amount
+                self.held = add(self.held, data.amount)
             case BudgetRefused() as data:
                 self.decided[call_of(data)] = data
             case BudgetSettled() as data:
                 call = call_of(data)
                 decided = self.decided.get(call)
                 if isinstance(decided, BudgetReserved) and call not in self.settled:
-                    self.held -= decided.amount
-                    self.spent += data.cost
+                    self.held = subtract(self.held, decided.amount)
+                    self.spent = add(self.spent, data.cost)
                 self.settled[call] = data.cost
             case BudgetWarned() as data:
                 self.warned.add((data.limit, data.share))

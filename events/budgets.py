@@ -86,3 +86,6 @@ class BudgetOverrun(Derived):
     held: Decimal
     needed: Decimal
     limit: Decimal
+    unbounded: str | None = Field(
+        default=None, description="why nobody can say what the call can cost at most"
+    )

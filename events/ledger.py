@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from events.exact import add
+
 Attempt = tuple[str, str, int]
 """Turn, step, attempt."""
 
@@ -52,4 +54,4 @@ class Ledger:
 
 def _add(sums: dict[Purse, Decimal], participant: str, amount: Decimal) -> None:
     for purse in (participant, None):
-        sums[purse] = sums.get(purse, ZERO) + amount
+        sums[purse] = add(sums.get(purse, ZERO), amount)

@@ -289,6 +289,7 @@ class Session:
         assert event.step
         self.discarded.add((event.turn, event.step, data.attempt))
         self._settled(event, data)
+        self.turns[event.turn].discarded_at = event.position
 
     def _decided(self, event: Event, data: RouteDecided) -> None:
         if data.participants:

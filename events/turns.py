@@ -133,6 +133,8 @@ class Turn:
     timers: dict[str, Timer] = field(default_factory=dict)
     end: TurnCompleted | TurnFailed | TurnCancelled | None = None
     ended_at: int | None = None
+    discarded_at: int | None = None
+    """Where an outcome of its calls was discarded last, mostly after its end."""
 
     @property
     def somebody_answered(self) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import reduce
 from typing import Annotated
 
 from pydantic import PlainSerializer
+
+from events.exact import add as add
 
 
 def plain(amount: Decimal) -> str:
@@ -18,13 +20,6 @@ def plain(amount: Decimal) -> str:
 
 Money = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="json")]
 """US dollars; in JSON a string without an exponent."""
-
-_EXACT = Context(prec=1000)
-
-
-add = _EXACT.add
-"""The exact sum of two amounts."""
-
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum of all amounts."""

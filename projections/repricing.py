@@ -70,7 +70,7 @@ def repriced(
 ) -> dict[_Group, Repriced]:
     """Sums by session, day, participant, provider and model, over the rows of `calls` `where`.
 
-    The prices of a call are those of the model that served it, or else of the one that was asked.
+    The prices of a call are those of the model that was asked, or else of the one that served it.
     """
     known: dict[tuple[str, str], Prices | None] = {}
 
@@ -85,7 +85,7 @@ def repriced(
         if input is None:
             continue  # nobody knows of any tokens, so nothing was priced then either
         session, day, participant, provider, model = group
-        table = (of(provider, served) if served else None) or of(provider, model)
+        table = of(provider, model) or (of(provider, served) if served else None)
         usage = Usage(
             input=input,
             cache_read=cache_read,

@@ -114,6 +114,7 @@ class GenericHttpProvider(HttpProvider):
             structured_output=self._template.uses("request.schema"),
             chat_template=self._template.uses("prompt"),
             context_length=self._options.context_length,
+            max_tokens=self._template.uses("config.max_tokens"),
         )
 
     async def models(self) -> tuple[str, ...]:

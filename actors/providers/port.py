@@ -100,6 +100,8 @@ class Capabilities:
     images: bool = False
     chat_template: bool = False
     context_length: int | None = None
+    max_tokens: bool = True
+    """Whether the server is told how long an answer may be."""
 
 
 @dataclass(frozen=True, slots=True)

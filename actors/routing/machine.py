@@ -246,7 +246,7 @@ class SessionMachine:
     def _feed(self, batch: Batch, key: str, outcome: Any) -> None:
         if self.session.status == "paused":
             self._held[key] = outcome
-        elif isinstance(outcome, BudgetReserved | BudgetRefused):
+        elif isinstance(outcome, BudgetReserved | BudgetRefused) and self._engine is not None:
             made = self._payment.decided(key, outcome)
             self._emit(batch, self._record(batch, self._open(), key, made))
         elif self._engine is not None:

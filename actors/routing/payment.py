@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from actors.routing import spending
 from actors.routing.asking import Asking
@@ -17,6 +17,7 @@ from events.budgets import (
     BudgetReserved,
     BudgetWarned,
 )
+from events.ledger import ZERO
 from events.payload import Derived
 from events.session import Session
 from events.turns import Turn
@@ -52,10 +53,14 @@ class Payment:
         length = known.get("context_length") if self._trims else None
         asked, trimmed = self._asking.asked(turn, step, length)
         before = () if trimmed is None else (trimmed,)
-        needed = spending.most(self._session, turn, asked, known, account is not None)
-        if needed is None:
+        if account is None and not spending.limited(turn.config, step.participant):
             return Made((*before, asked))
-        ledger = self._session.ledger
+        ledger, parameters = self._session.ledger, asked.parameters
+        why = spending.unbounded(known, parameters.max_tokens, parameters.extra)
+        if why is not None:
+            refused = spending.refusal(ledger, turn.config, step.participant, why)
+            return _refused(step.key, refused or _not_covered(account, step.participant, why))
+        needed = spending.most(self._session, turn, asked, known)
         over = spending.overrun(ledger, turn.config, step.participant, needed)
         if over is not None:
             return _refused(step.key, over)
@@ -74,7 +79,9 @@ class Payment:
 
     def decided(self, key: str, decision: BudgetReserved | BudgetRefused) -> Made:
         """What follows from what the account's owner has decided."""
-        asked = self._requested.pop(key)
+        asked = self._requested.pop(key, None)
+        if asked is None:
+            return Made(())  # of a turn whose router does not run here
         if isinstance(decision, BudgetReserved):
             return Made((asked,))
         return _refused(
@@ -98,6 +105,19 @@ class Payment:
         if given.data.cost is not None and step.asked is not None:
             name = step.asked.participant
             yield from spending.warnings(self._session.ledger, turn.config, name)
+
+
+def _not_covered(account: Mapping[str, Any] | None, participant: str, why: str) -> BudgetOverrun:
+    assert account is not None
+    return BudgetOverrun(
+        scope="account",
+        participant=participant,
+        spent=ZERO,
+        held=ZERO,
+        needed=ZERO,
+        limit=account["limit"],
+        unbounded=why,
+    )
 
 
 def _refused(key: str, over: BudgetOverrun) -> Made:

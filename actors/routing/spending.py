@@ -14,7 +14,7 @@ import orjson
 
 from actors.routing import context
 from events.config import Budget, SessionConfig
-from events.ledger import Ledger
+from events.ledger import ZERO, Ledger
 from events.prices import Prices
 from events.session import Session
 from events.turns import Turn, shown_size, text_size
@@ -26,21 +26,73 @@ PER_MESSAGE = 64
 PER_IMAGE = 50_000
 """Tokens that an image may take: the most that any known model counts, which gpt-4o-mini does."""
 
+HARMLESS = frozenset(
+    {
+        "chat_template_kwargs",
+        "dynatemp_exponent",
+        "dynatemp_range",
+        "frequency_penalty",
+        "keep_alive",
+        "logit_bias",
+        "metadata",
+        "min_p",
+        "mirostat",
+        "mirostat_eta",
+        "mirostat_tau",
+        "num_ctx",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning_effort",
+        "repeat_last_n",
+        "repeat_penalty",
+        "repetition_penalty",
+        "stop",
+        "temperature",
+        "tfs_z",
+        "think",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "user",
+        "verbosity",
+    }
+)
+"""What `extra` may hold under a budget: nothing of it lengthens, repeats or adds to a call."""
+
 Scope = Literal["session", "participant"]
 
 
-def most(
-    session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, Any], account: bool
-) -> Decimal | None:
-    """What the call can cost at most; None where no budget (nor `account`) wants to know it.
+def unbounded(
+    facts: Mapping[str, Any], max_tokens: int | None, extra: Mapping[str, Any]
+) -> str | None:
+    """Why nobody can say what a call can cost at most, and what to do; None where that is known.
 
-    No tokenizer makes more tokens of a text than it has bytes; for images see `PER_IMAGE`. `facts`
-    are those of the model that is asked: its prices, and its context length, which bounds the
-    answer where nothing else does.
+    `facts` are those of the model that is asked: its prices, its context length, which bounds an
+    answer where nothing else does, and whether its server is told `max_tokens`.
     """
-    wanted = account or limited(turn.config, asked.participant)
-    if not wanted or facts.get("prices") is None:
-        return None
+    if facts.get("prices") is None:
+        return "no price is known of its model: give it under 'prices' in the provider file"
+    prices = Prices.model_validate(facts["prices"])
+    priced = prices.most(1, 1, 0) > prices.request
+    if priced and not _length(facts, max_tokens):
+        return "nothing bounds its answer: set 'max_tokens', or 'context_length' of the provider"
+    strange = sorted(extra.keys() - HARMLESS)
+    if strange and prices.most(1, 1, 1):
+        return f"'extra' holds {strange[0]!r}, which may change what a call costs: leave it out"
+    return None
+
+
+def _length(facts: Mapping[str, Any], max_tokens: int | None) -> int:
+    """Tokens that the answer can have at most; 0 where nothing bounds it."""
+    told = max_tokens if facts.get("max_tokens", True) else None
+    return told or facts.get("context_length") or 0
+
+
+def most(session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, Any]) -> Decimal:
+    """What the call can cost at most, where it is not `unbounded`.
+
+    No tokenizer makes more tokens of a text than it has bytes; for images see `PER_IMAGE`.
+    """
     prices = Prices.model_validate(facts["prices"])
     assert turn.config
     size = sum(
@@ -53,13 +105,32 @@ def most(
     )
     if asked.parameters.schema_ is not None:
         size += len(orjson.dumps(asked.parameters.schema_))
-    length = asked.parameters.max_tokens or facts.get("context_length") or 0
+    if asked.parameters.extra:
+        size += len(orjson.dumps(asked.parameters.extra))
+    length = _length(facts, asked.parameters.max_tokens)
     return prices.most(size, length, turn.config.deadline)
 
 
 def limited(config: SessionConfig | None, participant: str) -> bool:
     """Whether a budget of the session's covers what the participant spends."""
     return any(True for _ in _budgets(config, participant))
+
+
+def refusal(
+    ledger: Ledger, config: SessionConfig | None, participant: str, why: str
+) -> BudgetOverrun | None:
+    """Why an unbounded call may not be made; None where no budget of the session covers it."""
+    for scope, purse, budget in _budgets(config, participant):
+        return BudgetOverrun(
+            scope=scope,
+            participant=participant,
+            spent=ledger.spent(purse),
+            held=ledger.held(purse),
+            needed=ZERO,
+            limit=budget.limit,
+            unbounded=why,
+        )
+    return None
 
 
 def overrun(
@@ -83,6 +154,8 @@ def overrun(
 def explained(event: BudgetOverrun) -> str:
     """What the router, and whoever reads the log, is told of it."""
     whose = f"the {event.scope}'s budget"
+    if event.unbounded is not None:
+        return f"{whose} of ${event.limit} covers the call, but {event.unbounded}"
     under_way = f", calls under way can cost ${event.held}" if event.held else ""
     return (
         f"{whose} of ${event.limit} does not allow the call: ${event.spent} are spent{under_way},"

@@ -309,7 +309,7 @@ def account() -> SessionLog:
     models[1]["fallbacks"] = [{"provider": "own", "model_name": "free"}]
     known = {"prices": prices, "context_length": 8000}
     facts = {one["id"]: known for one in models}
-    facts["bob"] = known | {"fallbacks": [{"prices": None}]}
+    facts["bob"] = known | {"fallbacks": [{"prices": {"table": "own machine"}}]}
     stream = "account:user:ada:2026-03-01"
     facts["@account"] = {"stream": stream, "limit": "5", "warn_at": ["0.8"]}
     log = SessionLog(session_config(models=models), facts=facts)

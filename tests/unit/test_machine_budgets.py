@@ -143,10 +143,41 @@ def test_a_silent_call_is_asked_again_only_where_the_budget_allows_both() -> Non
     room.prove()
 
 
-def test_without_a_price_nothing_is_held() -> None:
-    room = Driven(budget=1, facts={"a": {"prices": None}})
-    room.post()
-    assert [asked.reserved for asked in room.data(ModelAsked)] == [None, None, None]
+UNBOUNDED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no-price": ({"prices": None}, {}, "no price is known"),
+    "no-end": ({"context_length": None}, {"max_tokens": None}, "nothing bounds its answer"),
+    "not-told": ({"context_length": None, "max_tokens": False}, {}, "nothing bounds its answer"),
+    "extra": ({}, {"extra": {"n": 50}}, "'extra' holds 'n'"),
+    "other-length": ({}, {"extra": {"max_completion_tokens": 9999}}, "max_completion_tokens"),
+}
+
+
+@pytest.mark.parametrize(("fact", "wish", "words"), UNBOUNDED.values(), ids=UNBOUNDED.keys())
+def test_what_nobody_can_bound_is_not_sent_under_a_budget(
+    fact: dict[str, Any], wish: dict[str, Any], words: str
+) -> None:
+    known = {"prices": PRICES.model_dump(mode="json"), "context_length": 1000} | fact
+    seat = config("a").models[0].model_dump(mode="json") | {"max_tokens": 10} | wish
+    room = Driven(facts={"a": known}, models=[seat], budget=1000)
+    assert room.post() == "turn.started budget.exceeded(ask:a:1) turn.failed"
+    assert words in room.last(TurnFailed).message
+    room.prove()
+    free = Driven(facts={"a": known}, models=[seat])
+    assert free.post() == "turn.started model.asked(ask:a:1)", "nothing limits it"
+
+
+def test_what_is_free_is_sent_under_a_budget() -> None:
+    free = {"prices": Prices(table="own machine").model_dump(mode="json"), "context_length": None}
+    wish = {"extra": {"n": 50}}
+    seat = config("a").models[0].model_dump(mode="json") | wish
+    room = Driven(facts={"a": free}, models=[seat], budget=1)
+    assert room.post() == "turn.started model.asked(ask:a:1)"
+
+
+def test_extra_that_is_sent_is_counted() -> None:
+    room = under(1000, "a", a={"extra": {"metadata": {"x": "y" * 50}}})
+    room.post("Hello")
+    assert room.asked("ask:a:1").reserved == 5 + 64 + 100 + len('{"metadata":{"x":""}}') + 50
 
 
 @pytest.mark.parametrize("plain", [5, "5", 5.0, {"limit": "5"}])
