@@ -52,11 +52,15 @@ class SessionStates:
         return kept.state
 
     async def turn_events(self, session: str, turn: str) -> list[Event]:
-        """The events of a session from a turn's first to its last; empty for an unknown turn."""
+        """The events of a session from a turn's first to its last; empty for an unknown turn.
+
+        What its calls cost that were called off is known after its end, and belongs to it.
+        """
         state = await self.get(session)
         found = state.turns.get(turn)
         if found is None:
             return []
         first = found.queued_at or found.started_at or 1
-        limit = found.ended_at - first + 1 if found.ended_at else None
+        last = max(found.ended_at or 0, found.discarded_at or 0)
+        limit = last - first + 1 if found.ended_at else None
         return await self._store.read(session, first - 1, limit)

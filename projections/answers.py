@@ -15,6 +15,7 @@ from events.types import (
     Decision,
     ModelAnswered,
     ModelAsked,
+    ModelDiscarded,
     ModelFailed,
     RouteDecided,
     SessionCreated,
@@ -65,6 +66,20 @@ class FailureView(Value):
     retryable: bool
 
 
+class DiscardedView(Value):
+    """An outcome that does not count, and what it used and cost all the same, where that is known.
+
+    That of a call that was called off is known some time after the end of its turn.
+    """
+
+    participant: str
+    step: str
+    attempt: int
+    reason: Literal["cancelled", "duplicate", "broken_off"]
+    usage: Usage | None
+    cost: Cost | None
+
+
 class DecisionView(Value):
     """A decision of the router; `type` is its event type."""
 
@@ -93,6 +108,7 @@ class TurnView(Value):
     answer: str | None = None
     answers: tuple[AnswerView, ...] = ()
     failures: tuple[FailureView, ...] = ()
+    discarded: tuple[DiscardedView, ...] = ()
     problem: TurnProblem | None = None
     decisions: tuple[DecisionView, ...] = ()
 
@@ -117,6 +133,7 @@ def turn_view(
         answer=fold.answer(load),
         answers=tuple(fold.answers(load)),
         failures=tuple(fold.failures()),
+        discarded=tuple(fold.discarded),
         problem=fold.problem,
         decisions=tuple(fold.decisions),
     )
@@ -134,6 +151,7 @@ class _Fold:
         self.status: TurnStatus | None = None
         self.problem: TurnProblem | None = None
         self.decisions: list[DecisionView] = []
+        self.discarded: list[DiscardedView] = []
 
     def apply(self, event: Event) -> None:
         match event.data:
@@ -157,6 +175,8 @@ class _Fold:
                 self._asked[key] = asked
             case ModelAnswered() | ModelFailed() as outcome if key in self._asked:
                 self._outcomes[key] = outcome
+            case ModelDiscarded() as data if key in self._asked:
+                self._discard(key, data)
             case RouteDecided() | VoteCast() | VotesTallied() as data:
                 kind = cast("DecisionType", data.type)
                 self.decisions.append(DecisionView(position=event.position, type=kind, data=data))
@@ -170,6 +190,18 @@ class _Fold:
                 self.problem = TurnProblem(reason="cancelled", message=message)
             case _:
                 pass
+
+    def _discard(self, key: str, data: ModelDiscarded) -> None:
+        self.discarded.append(
+            DiscardedView(
+                participant=self._asked[key].participant,
+                step=key,
+                attempt=data.attempt,
+                reason=data.reason,
+                usage=data.usage,
+                cost=data.cost,
+            )
+        )
 
     def answer(self, load: Load) -> str | None:
         """What the router returned, as text."""

@@ -69,7 +69,8 @@ class SessionSummary(Value):
     created_at: datetime
     updated_at: datetime
     preview: str | None = Field(description="the beginning of what a person posted last")
-    cost: Money
+    cost: Money = Field(description="of the calls that have a price")
+    unpriced: int = Field(description="calls with tokens, but without a price")
     position: int
 
 
@@ -104,6 +105,7 @@ class _Row:
     updated_at: str
     preview: str | None
     cost: str
+    unpriced: int
     position: int
 
 
@@ -120,14 +122,14 @@ class Sessions:
     """Keeps `sessions`, and `sessions_tags` to find them by."""
 
     name = "sessions"
-    version = 1
+    version = 2
     ddl: tuple[str, ...] = (
         "CREATE TABLE sessions ("
         "id TEXT PRIMARY KEY, created INTEGER NOT NULL UNIQUE, title TEXT, status TEXT NOT NULL, "
         "pattern TEXT NOT NULL, participants BLOB NOT NULL, turns INTEGER NOT NULL, "
         "open_turn TEXT, queued INTEGER NOT NULL, tags BLOB NOT NULL, "
         "is_youtube_run INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, "
-        "preview TEXT, cost TEXT NOT NULL, position INTEGER NOT NULL)",
+        "preview TEXT, cost TEXT NOT NULL, unpriced INTEGER NOT NULL, position INTEGER NOT NULL)",
         "CREATE INDEX sessions_by_status ON sessions (status, created)",
         "CREATE TABLE sessions_tags (tag TEXT NOT NULL, created INTEGER NOT NULL, "
         "PRIMARY KEY (tag, created)) WITHOUT ROWID",
@@ -186,6 +188,7 @@ def _created(recorded: Recorded, config: SessionConfig) -> _Row:
         updated_at="",
         preview=None,
         cost="0",
+        unpriced=0,
         position=0,
     )
     _configure(row, config)
@@ -226,6 +229,8 @@ def _untag(connection: sqlite3.Connection, row: _Row) -> None:
 def _paid(row: _Row, event: Event, data: ModelAnswered | ModelFailed | ModelDiscarded) -> None:
     if data.cost is not None:
         row.cost = plain(add(Decimal(row.cost), data.cost.amount))
+    elif data.usage is not None:
+        row.unpriced += 1
 
 
 def _paused(row: _Row, event: Event, data: SessionPaused) -> None:
@@ -359,6 +364,7 @@ def _summary(row: _Row) -> SessionSummary:
             "updated_at": row.updated_at,
             "preview": row.preview,
             "cost": Decimal(row.cost),
+            "unpriced": row.unpriced,
             "position": row.position,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,8 +49,7 @@ def sessions(
         elif found:
             console = room.console()
             narrow = console.width < NARROW
-            costs = [] if narrow else (await client.costs())["by_session"]
-            console.print(_sessions_table(found, costs, narrow=narrow))
+            console.print(_sessions_table(found, narrow=narrow))
         else:
             room.console().print("no session yet: begin one with 'control-room chat'")
         return room.OK
@@ -69,13 +69,9 @@ async def _sessions(client: RoomClient, limit: int) -> list[dict[str, Any]]:
     return found
 
 
-def _sessions_table(
-    found: list[dict[str, Any]], costs: list[dict[str, Any]], *, narrow: bool
-) -> Table:
+def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
     from api.cli.tables import row, table
-    from api.money import money, spent
-
-    cost = {line["name"]: spent(line["cost"], line["priced"], line["unpriced"]) for line in costs}
+    from api.money import spent
 
     if narrow:
         shown = table("session", "title", "turns", "status")
@@ -96,7 +92,7 @@ def _sessions_table(
             str(len(each["participants"])),
             str(each["turns"]),
             status,
-            cost.get(each["id"]) or money(each["cost"]),
+            spent(each["cost"], Decimal(each["cost"]) > 0, each["unpriced"]),
             updated,
         )
     return shown

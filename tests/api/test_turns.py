@@ -169,6 +169,23 @@ async def test_a_cancelled_turn_tells_those_who_wait(shared: LocalRoom) -> None:
     assert again.json() == cancelled.json()
 
 
+async def test_a_cancelled_turn_shows_what_was_used_for_nothing(shared: LocalRoom) -> None:
+    session = await shared.create("cancelled-usage", "a:slow")
+    await shared.post(session)
+    async with shared.following(session) as follower:
+        while not follower.deltas:
+            await asyncio.wait_for(follower.next(), 20)
+        await shared.http.post(f"/v1/sessions/{session}/turns/t1/cancel")
+        await follower.until("model.discarded")
+    turn = (await shared.http.get(f"/v1/sessions/{session}/turns/t1")).json()
+    assert turn["status"] == "cancelled"
+    [called_off] = turn["discarded"]
+    assert (called_off["participant"], called_off["reason"]) == ("a", "cancelled")
+    assert called_off["usage"]["output"] > 0
+    listed = (await shared.http.get("/v1/sessions")).json()["sessions"]
+    assert next(each for each in listed if each["id"] == session)["unpriced"] == 0
+
+
 async def test_an_ended_turn_cannot_be_cancelled(shared: LocalRoom) -> None:
     session = await shared.create("ended", "a")
     await shared.post(session, wait=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,9 +11,18 @@ import pytest
 
 from events.errors import ConfigError, StoreError
 from events.store import EventStore
+from events.types import ModelDiscarded
+from events.values import Usage
 from projections.database import Reader
 from tests.contract.projecting import catch_up
-from tests.session_logs import SessionLog, append_all, eventful_log, session_config
+from tests.session_logs import (
+    SessionLog,
+    answered,
+    append_all,
+    eventful_log,
+    failed,
+    session_config,
+)
 
 
 async def test_before_the_file_exists_there_is_nothing_and_then_there_is(
@@ -94,6 +104,29 @@ async def test_a_long_message_shows_its_beginning(
     session = reader.session("s1")
     assert session is not None
     assert session.preview == "hello s1 " + 191 * "x"
+
+
+async def test_a_session_counts_the_calls_that_no_price_is_known_for(
+    memory: EventStore, path: Path, reader: Reader
+) -> None:
+    log = SessionLog(session_config("s1"))
+    turn = log.post("hello")
+    log.outcome("ask:ada:1", answered("priced", cost="0.5"))
+    log.outcome("ask:bob:1", failed(partial="so", usage=Usage(input=3)))
+    log.outcome("ask:cyd:1", failed("nothing was read"))
+    log.give(
+        ModelDiscarded(attempt=2, reason="duplicate", usage=Usage(input=9, output=1)),
+        turn,
+        "ask:ada:1",
+    )
+    await append_all(memory, [log])
+    await catch_up(memory, path)
+
+    session = reader.session("s1")
+    assert session is not None
+    assert (session.unpriced, session.cost) == (2, Decimal("0.5"))
+    assert reader.costs().total.unpriced == 2
+    assert reader.sessions().sessions == (session,)
 
 
 async def test_the_list_is_newest_first_and_stable_while_sessions_are_added(

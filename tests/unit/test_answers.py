@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from actors.deciding import NotFound
 from events.types import ModelAnswered, ModelDiscarded
-from events.values import Blob, Usage
+from events.values import Blob, Cost, Usage
 from projections.answers import TurnView, turn_view
 from tests.session_logs import SessionLog, answered, failed, polite, session_config
 
@@ -139,7 +141,24 @@ def test_a_cancelled_turn_keeps_what_was_answered() -> None:
     assert seen.problem is not None
     assert (seen.problem.reason, seen.problem.message) == ("cancelled", "changed my mind")
     assert [one.text for one in seen.answers] == ["in time"]
-    assert seen.failures == ()
+    assert (seen.failures, seen.discarded) == ((), ())
+
+
+def test_what_was_called_off_shows_what_it_used() -> None:
+    log = SessionLog(session_config())
+    turn = log.post("hello")
+    log.cancel(turn)
+    usage, cost = Usage(input=3, output=2), Cost(amount=Decimal("0.5"), prices="list-1")
+    log.give(
+        ModelDiscarded(attempt=1, reason="cancelled", partial="so", usage=usage, cost=cost),
+        turn,
+        "ask:bob:1",
+    )
+
+    [seen] = view(log, turn).discarded
+
+    assert (seen.participant, seen.step, seen.attempt) == ("bob", "ask:bob:1", 1)
+    assert (seen.reason, seen.usage, seen.cost) == ("cancelled", usage, cost)
 
 
 def test_long_texts_are_read_and_only_those() -> None:
