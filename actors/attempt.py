@@ -65,9 +65,9 @@ class Attempt:
     async def answered(self) -> ModelAnswered:
         """The whole answer; pieces go to the deltas as they come.
 
-        A failure that may pass is tried again, at most as often as the limits say and never after
-        the first piece: what was shown cannot be taken back. Where the line is full, or the breaker
-        open, it fails without asking.
+        A failure that may pass is tried again, at most as often as the limits say and only where
+        the server has surely not worked on it: what it has may have to be paid for, and was held
+        once. Where the line is full, or the breaker open, it fails without asking.
         """
         request = await self._request()
         pause = FIRST_PAUSE
@@ -102,8 +102,7 @@ class Attempt:
 
     def _wait_after(self, error: ProviderError, pause: float) -> float | None:
         """Seconds until the next try; None where there shall be none."""
-        begun = self._answer.first is not None
-        if not error.retryable or begun or self._tries >= self._desk.limits.tries:
+        if not error.retryable or self._accepted(error) or self._tries >= self._desk.limits.tries:
             return None
         after = error.retry_after if isinstance(error, _TELLING_WHEN) else None
         if after is not None:
@@ -138,15 +137,17 @@ class Attempt:
                 f"provider {self.ask.provider!r} failed in a way that it should not ({what}):"
                 " this is a fault in its code",
                 retryable=False,
-            ) from None
+            ).after_work() from None
+        answer.finished = finished
         if finished is None:
-            raise BadResponse("the stream ended before the answer was complete: ask again")
+            cut = BadResponse("the stream ended before the answer was complete: ask again")
+            raise cut.after_work()
         size = sum(_size(call.arguments) + _size(call.name) for call in finished.tool_calls)
         if size > LONGEST_TOOL_CALLS:
             raise BadResponse(
                 f"the tool calls of one answer have {size} bytes,"
                 f" more than the {LONGEST_TOOL_CALLS} that an event can keep"
-            )
+            ).after_work()
         return finished
 
     async def _request(self) -> ChatRequest:
@@ -204,9 +205,11 @@ class Attempt:
         )
 
     async def failed(self, error: ControlRoomError) -> ModelFailed:
-        """The failure, with what had come by then."""
-        begun = self._answer.first is not None
-        usage = self._answer.estimated_usage(self._characters) if begun else None
+        """The failure, with what had come by then, and what that must have cost."""
+        accepted, finished = self._accepted(error), self._answer.finished
+        usage = self._answer.estimated_usage(self._characters) if accepted else None
+        if finished is not None and finished.usage is not None:
+            usage = finished.usage
         return ModelFailed(
             attempt=self.ask.attempt,
             error=type(error).__name__,
@@ -216,7 +219,13 @@ class Attempt:
             partial=await self._partial(),
             usage=usage,
             cost=self._cost(usage),
+            accepted=accepted,
         )
+
+    def _accepted(self, error: ControlRoomError) -> bool:
+        """Whether the server may have worked on the answer."""
+        told = isinstance(error, ProviderError) and error.accepted
+        return told or self._answer.first is not None or self._answer.finished is not None
 
     async def discarded(self) -> ModelDiscarded:
         """The end of a call that was cancelled, with what it must have cost by then."""

@@ -47,7 +47,7 @@ def _given(
 
 
 def _asked_again(session: Session, outcome: Outcome, step: Step) -> Decision | None:
-    """Ask again for an answer that broke off, where its participant wants that; else None.
+    """Ask again for an answer that was worked on, where its participant wants that; else None.
 
     Not where an account pays: what it holds is for one attempt.
     """
@@ -55,8 +55,9 @@ def _asked_again(session: Session, outcome: Outcome, step: Step) -> Decision | N
     if failed is None or turn is None or step.asked is None or turn.config is None:
         return None
     participant = turn.config.participant(step.asked.participant)
-    begun = failed.partial is not None and failed.retryable and outcome.attempt == step.attempt
-    wanted = begun and participant is not None and participant.retry_begun
+    begun = failed.accepted or failed.partial is not None
+    retryable = begun and failed.retryable and outcome.attempt == step.attempt
+    wanted = retryable and participant is not None and participant.retry_begun
     if not wanted or step.requested is not None or outcome.attempt > REASKS:
         return None
     if _over_budget(session, step) is not None:

@@ -58,7 +58,8 @@ class Participant(Value):
     fallbacks: tuple[Fallback, ...] = ()
     retry_begun: bool = Field(
         default=False,
-        description="ask again also where an answer broke off after its beginning; both are paid",
+        description="ask again also where the server may have worked on the answer before it"
+        " broke off or stayed away; both are paid",
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="passed to the provider as is")
     budget: Budget | None = Field(default=None, description="of this one in the session")

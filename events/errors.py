@@ -23,6 +23,8 @@ ControlRoomError
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class ControlRoomError(Exception):
     """Root of all errors raised on purpose.
@@ -48,7 +50,18 @@ class Refused(ConfigError):
 
 
 class ProviderError(ControlRoomError):
-    """A model did not answer."""
+    """A model did not answer.
+
+    `accepted` tells that its server took the request and may have worked on it, which may have to
+    be paid for: whoever asks again may pay twice.
+    """
+
+    accepted: bool = False
+
+    def after_work(self) -> Self:
+        """This error, of a request that was accepted."""
+        self.accepted = True
+        return self
 
 
 class AuthenticationFailed(ProviderError):

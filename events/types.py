@@ -245,6 +245,9 @@ class ModelFailed(Input):
     unheard: bool = Field(
         default=False, description="nothing was heard of the call: it may have been paid for"
     )
+    accepted: bool = Field(
+        default=False, description="the server may have worked on it; usage and cost are estimates"
+    )
 
 
 class ModelDiscarded(Input):

@@ -29,7 +29,8 @@ Address = Annotated[str, AfterValidator(checked_address)]
 class HttpOptions(Options):
     """Base of the options of HTTP providers; time-outs are in seconds.
 
-    `headers` are sent with every request. `stream` false asks for whole answers.
+    `headers` are sent with every request. `stream` false asks for whole answers, for which
+    `answer_timeout` is the limit in place of those for pieces.
     `context_length` is that of the models where the server does not tell.
     """
 
@@ -39,6 +40,7 @@ class HttpOptions(Options):
     connect_timeout: float = Field(default=10.0, gt=0)
     first_token_timeout: float = Field(default=120.0, gt=0)
     stall_timeout: float = Field(default=60.0, gt=0)
+    answer_timeout: float = Field(default=600.0, gt=0)
     context_length: int | None = Field(default=None, ge=1)
 
     @property

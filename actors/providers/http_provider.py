@@ -44,6 +44,19 @@ FORMATS: Final[Mapping[str, Format]] = {
 }
 
 
+class _Work:
+    """Marks the errors that come once `accepted` is set."""
+
+    accepted = False
+
+    async def __aenter__(self) -> _Work:
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self.accepted and isinstance(error, ProviderError):
+            error.after_work()
+
+
 class HttpProvider(ABC):
     """See the module; with its subclasses implements `actors.providers.port.Provider`."""
 
@@ -115,6 +128,10 @@ class HttpProvider(ABC):
     def _assembly(self, request: ChatRequest) -> Assembly:
         """What puts the answer together."""
 
+    def _whole(self) -> bool:
+        """Whether answers come all at once, and nothing before that."""
+        return not self._settings.stream
+
     def _format(self, content_type: str) -> Format | None:
         """How an answer of that content type is read; None where it is no answer."""
         return FORMATS.get(content_type)
@@ -135,10 +152,14 @@ class HttpProvider(ABC):
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
         clock = asyncio.get_running_loop().time
-        by, option = clock() + self._settings.first_token_timeout, "first_token_timeout"
-        async with self._http.guarded(), contextlib.AsyncExitStack() as stack:
-            await self._until(by, self._learn(request.model))
-            response, notes = await self._accepted(request, by, stack)
+        began, option = clock(), "first_token_timeout"
+        by = began + self._settings.first_token_timeout
+        async with _Work() as work, self._http.guarded(), contextlib.AsyncExitStack() as stack:
+            await self._until(by, self._learn(request.model), option)
+            if self._whole():
+                option, by = "answer_timeout", began + self._settings.answer_timeout
+            response, notes = await self._accepted(request, by, option, stack)
+            work.accepted = True
             decoder = Decoder(self._format(response.content_type) or "json")
             answer = self._assembly(request)
             watch = stack.enter_context(
@@ -149,7 +170,8 @@ class HttpProvider(ABC):
                 chunk = await watch.read(by)
                 for delta in answer.take(decoder.feed(chunk) if chunk else decoder.finish()):
                     yield delta
-                    option = "stall_timeout"
+                    if option == "first_token_timeout":
+                        option = "stall_timeout"
                 if answer.error:
                     raise self._inner_error(answer.error, request.model)
                 if answer.fault:
@@ -168,7 +190,7 @@ class HttpProvider(ABC):
             yield finished
 
     async def _accepted(
-        self, request: ChatRequest, by: float, stack: contextlib.AsyncExitStack
+        self, request: ChatRequest, by: float, option: str, stack: contextlib.AsyncExitStack
     ) -> tuple[ClientResponse, Notes]:
         """The response that brings the answer, and what was left out of the request for it."""
         known = self._refused.get(request.model, frozenset())
@@ -176,9 +198,12 @@ class HttpProvider(ABC):
         path = self._path(request)
         while True:
             body, notes = self._body(request, refused)
-            response = await stack.enter_async_context(
-                await self._until(by, self._post(path, body))
+            headers = await self._until(by, self._signed(), option)
+            asking = self._http.post(
+                path, body, accept="text/event-stream, */*;q=0.5", headers=headers
             )
+            posted = await self._until(by, asking, option, sent=True)
+            response = await stack.enter_async_context(posted)
             limited = response.status == 429
             self.pace(request.model).learn(response.headers, limited=limited)
             if response.status == 200 and self._format(response.content_type):
@@ -192,14 +217,13 @@ class HttpProvider(ABC):
                 raise self._error(response, said, request.model)
             refused.add(key)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> ClientResponse:
-        headers = await self._signed()
-        return await self._http.post(
-            path, body, accept="text/event-stream, */*;q=0.5", headers=headers
-        )
+    async def _until(
+        self, by: float, asking: Awaitable[T], option: str, *, sent: bool = False
+    ) -> T:
+        """What it gives, or the error of an answer that did not begin in time.
 
-    async def _until(self, by: float, asking: Awaitable[T]) -> T:
-        """What it gives, or the error of an answer that did not begin in time."""
+        `sent` tells that the server may be at work on the answer then.
+        """
         timer = asyncio.timeout_at(by)
         try:
             async with timer:
@@ -207,12 +231,13 @@ class HttpProvider(ABC):
         except TimeoutError:
             if not timer.expired():
                 raise
-        raise self._too_late("first_token_timeout")
+        late = self._too_late(option)
+        raise late.after_work() if sent else late
 
     def _too_late(self, option: str) -> ProviderError:
         """The error of a time-out; `option` is how it is called in the configuration."""
         seconds = getattr(self._settings, option)
-        what = "nothing came" if option == "first_token_timeout" else "the answer stalled"
+        what = "the answer stalled" if option == "stall_timeout" else "nothing came"
         return ProviderUnavailable(
             f"provider {self.id!r}: {what} for {seconds:g} s: ask again, or raise {option}"
         )
@@ -275,7 +300,7 @@ class HttpProvider(ABC):
         return BadResponse(
             f"provider {self.id!r} answers with {response.content_type!r} instead of a stream:"
             f" check that its address is that of its API. It says: {said.message}"
-        )
+        ).after_work()
 
     def _inner_error(self, error: Any, model: str) -> ProviderError:
         """The error that stands within a stream."""

@@ -137,6 +137,9 @@ class OobaboogaProvider(OpenAIProvider):
     def _path(self, request: ChatRequest) -> str:
         return "/api/v1/generate" if self._legacy else f"/v1{super()._path(request)}"
 
+    def _whole(self) -> bool:
+        return self._legacy or super()._whole()
+
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
         if self._legacy:
             own = self._own

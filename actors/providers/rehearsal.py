@@ -113,12 +113,12 @@ class RehearsalProvider:
             raise ProviderUnavailable(
                 f"no further word came for {self._options.stall_timeout:g} s: ask again, or choose"
                 f" another model than {request.model!r}, which rehearses just that"
-            )
+            ).after_work()
         if temper.fails == "cut":
             raise BadResponse(
                 "the stream ended before the answer was complete: ask again, or choose another"
                 f" model than {request.model!r}, which rehearses just that"
-            )
+            ).after_work()
         yield Finished(
             finish,
             usage=Usage(
@@ -170,7 +170,7 @@ class RehearsalProvider:
         if seconds > patience:
             raise ProviderUnavailable(
                 f"no word came within {patience:g} s: ask again, or raise first_token_timeout"
-            )
+            ).after_work()
 
     async def _until(self, due: float) -> None:
         # Against the clock and not word by word, so that what a timer is late does not add up.

@@ -54,6 +54,7 @@ async def test_a_refusal_has_its_class_and_says_what_to_do(
     assert type(error) is expected
     assert error.retryable is retryable
     assert words in error.message
+    assert not error.accepted
 
 
 @every_provider
@@ -82,7 +83,19 @@ async def test_a_late_first_token_is_not_waited_for_without_end(dialect: Dialect
         assert type(error) is ProviderUnavailable
         assert error.retryable
         assert "first_token_timeout" in error.message
+        assert error.accepted
         assert answered.deltas == []
+
+
+@every_provider
+async def test_a_whole_answer_has_a_time_limit_of_its_own(dialect: Dialect) -> None:
+    config = {"stream": False, "first_token_timeout": 0.05, "answer_timeout": 0.3}
+    for how in ({"after": asyncio.Event()}, {}):
+        error, _ = await failing(dialect, HANG, config=config, **how)
+        assert type(error) is ProviderUnavailable
+        assert "0.3 s" in error.message
+        assert "answer_timeout" in error.message
+        assert error.accepted
 
 
 @every_provider
@@ -92,6 +105,7 @@ async def test_a_stream_that_stalls_fails(dialect: Dialect) -> None:
     assert type(error) is ProviderUnavailable
     assert error.retryable
     assert "stall_timeout" in error.message
+    assert error.accepted
     assert answered.text == "The "
 
 
@@ -102,6 +116,7 @@ async def test_a_stream_without_its_end_is_no_answer(dialect: Dialect, end: Any)
     error, answered = await failing(dialect, *steps)
     assert type(error) is BadResponse
     assert error.retryable
+    assert error.accepted
     assert answered.text == "The "
 
 
@@ -110,6 +125,7 @@ async def test_a_server_that_hangs_up_is_unavailable(dialect: Dialect) -> None:
     error, _ = await failing(dialect, hang_up=True)
     assert type(error) is ProviderUnavailable
     assert error.retryable
+    assert not error.accepted
 
 
 @every_provider
@@ -120,6 +136,7 @@ async def test_malformed_json_is_a_bad_response(dialect: Dialect, malformed: byt
     prefix = b"data: " if dialect.content_type == "text/event-stream" else b""
     error, _ = await failing(dialect, prefix + malformed, HANG)
     assert type(error) is BadResponse
+    assert error.accepted
 
 
 @every_provider
@@ -128,6 +145,7 @@ async def test_another_content_type_is_a_bad_response(dialect: Dialect) -> None:
     assert type(error) is BadResponse
     assert "Router login" in error.message
     assert "address" in error.message
+    assert error.accepted
 
 
 @every_provider

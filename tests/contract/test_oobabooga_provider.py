@@ -302,8 +302,8 @@ async def test_cancel_stops_the_old_api_which_does_not_notice() -> None:
 
 
 async def test_a_late_answer_of_the_old_api_is_stopped() -> None:
-    async with old(HANG, first_token_timeout=0.2) as (server, provider):
-        with pytest.raises(ProviderUnavailable, match="first_token_timeout"):
+    async with old(HANG, answer_timeout=0.2) as (server, provider):
+        with pytest.raises(ProviderUnavailable, match="answer_timeout"):
             await listen(provider, ASKED)
         assert server.asked_for[-1] == "/api/v1/stop-stream"
 

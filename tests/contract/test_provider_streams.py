@@ -107,6 +107,7 @@ async def test_a_late_first_token_is_not_waited_for_without_end(situation: Situa
     assert type(raised) is ProviderUnavailable
     assert raised.retryable
     assert "first_token_timeout" in raised.message
+    assert raised.accepted
     assert answered.deltas == []
 
 
@@ -116,6 +117,7 @@ async def test_a_stream_that_stalls_fails(situation: Situation) -> None:
     assert type(raised) is ProviderUnavailable
     assert raised.retryable
     assert "0.05 s" in raised.message
+    assert raised.accepted
     assert answered.text
 
 
@@ -124,6 +126,7 @@ async def test_a_stream_without_its_end_is_no_answer(situation: Situation) -> No
     raised, answered, _ = await failing(situation)
     assert type(raised) is BadResponse
     assert raised.retryable
+    assert raised.accepted
     assert answered.text
 
 
@@ -131,6 +134,7 @@ async def test_a_stream_without_its_end_is_no_answer(situation: Situation) -> No
 async def test_a_server_that_cannot_answer_is_unavailable(situation: Situation) -> None:
     raised, answered, _ = await failing(situation)
     assert type(raised) is ProviderUnavailable
+    assert not raised.accepted
     assert raised.retryable
     assert answered.deltas == []
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from actors import subjects
 from actors.providers.port import Limits
-from events.values import SPILL, Blob
+from events.values import SPILL, Blob, Usage
 from tests.integration.model_calls import KEY, health_now, room, served
 from tests.servers.chat import chunk, error, event, whole
-from tests.servers.scripted import HANG
+from tests.servers.scripted import CUT, HANG
 from tests.waiting import eventually
 
 
@@ -57,6 +58,49 @@ async def test_nothing_is_tried_again_after_the_first_word(
         assert failed.usage is not None
         assert failed.usage.estimated
         assert failed.usage.output > 0
+
+
+PRICED = {"a-model": {"input": 1, "output": 1, "request": "0.01"}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "how"),
+    [
+        ([], {"after": asyncio.Event()}),
+        ([HANG], {}),
+        ([], {}),
+        ([CUT], {}),
+        ([b"data: {\n\n"], {}),
+        ([b"<h1>Hello</h1>"], {"content_type": "text/html"}),
+    ],
+    ids=["late", "late-after-headers", "nothing", "cut", "malformed", "another-form"],
+)
+async def test_what_the_server_may_have_worked_on_is_paid_for_and_not_repeated(
+    module_nats_url: str, steps: list[Any], how: dict[str, Any]
+) -> None:
+    config = {"prices": PRICED, "first_token_timeout": 0.2}
+    async with served(module_nats_url, **config) as (server, router, _, _):
+        server.reply(*steps, **how)
+        await router.ask("a-model", said="x" * 400)
+        failed = await router.failed()
+        assert len(server.requests) == failed.tries == 1
+        assert (failed.accepted, failed.retryable, failed.partial) == (True, True, None)
+        assert failed.usage == Usage(input=100, estimated=True)
+        assert failed.cost is not None
+        assert failed.cost.amount == Decimal("0.0101")
+
+
+async def test_what_the_server_has_refused_is_repeated_and_costs_nothing(
+    module_nats_url: str,
+) -> None:
+    async with served(module_nats_url, prices=PRICED, tries=3) as (server, router, _, _):
+        server.reply(hang_up=True)
+        server.reply(error("slow down"), status=429)
+        server.reply(error("oops"), status=500)
+        await router.ask("a-model")
+        failed = await router.failed()
+        assert len(server.requests) == failed.tries == 3
+        assert (failed.accepted, failed.usage, failed.cost) == (False, None, None)
 
 
 async def test_a_missing_blob_is_a_failure_and_not_a_silence(module_nats_url: str) -> None:

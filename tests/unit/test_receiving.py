@@ -10,6 +10,7 @@ from actors.deciding import Decision
 from actors.messages import Outcome
 from actors.receiving import REASKS, receive
 from events.types import ModelDiscarded, ModelFailed, ModelReasked
+from events.values import Usage
 from tests.sessions import Driven, config, failed
 
 
@@ -43,6 +44,15 @@ def test_it_is_asked_for_again_where_that_is_wanted() -> None:
     begun.prove()
 
 
+def test_also_where_it_was_worked_on_and_nothing_came() -> None:
+    begun = room(retry_begun=True)
+    decision = receive(begun.machine.session, outcome(accepted=True, usage=Usage(input=10)))
+    assert take(begun, decision) == ["model.discarded", "model.reasked"]
+    broken = begun.last(ModelDiscarded)
+    assert (broken.reason, broken.partial, broken.usage) == ("broken_off", None, Usage(input=10))
+    begun.prove()
+
+
 def test_the_same_outcome_again_changes_nothing() -> None:
     begun = room(retry_begun=True)
     take(begun, receive(begun.machine.session, outcome(partial="The ")))
@@ -64,8 +74,10 @@ def test_not_without_end() -> None:
         ({}, {"partial": "The "}),
         ({"retry_begun": True}, {}),
         ({"retry_begun": True}, {"partial": "The ", "retryable": False}),
+        ({"retry_begun": True}, {"accepted": True, "retryable": False}),
+        ({}, {"accepted": True}),
     ],
-    ids=["not-wanted", "not-begun", "not-retryable"],
+    ids=["not-wanted", "not-accepted", "not-retryable", "not-retryable-mute", "not-wanted-mute"],
 )
 def test_otherwise_it_has_failed(wish: dict[str, Any], rest: dict[str, Any]) -> None:
     begun = room(**wish)
