@@ -40,8 +40,13 @@ _UNSUPPORTED = re.compile(
     r"|cannot both|extra[_ ](inputs|forbidden|fields)",
     re.IGNORECASE,
 )
+_NO_CREDIT_CODE = re.compile(
+    r"insufficient_(quota|balance|credit|funds)|billing|payment|spend_limit", re.IGNORECASE
+)
+_RATE_CODE = re.compile(r"rate_?limit|\b(requests|tokens)\b", re.IGNORECASE)
+# Messages about mere rates name billing and payments too, as what would raise the limit.
 _NO_CREDIT = re.compile(
-    r"insufficient_quota|credit balance|billing|payment|spend_limit", re.IGNORECASE
+    r"insufficient_quota|exceeded your current quota|credit balance|spend_limit", re.IGNORECASE
 )
 _STATUS_OF_TYPES = (
     ("rate_limit", 429),
@@ -140,7 +145,7 @@ def status_within(error: Any) -> int:
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int) and 400 <= code < 600:
         return code
-    kind = str(error.get("type") or code or "") if isinstance(error, dict) else ""
+    kind = f"{error.get('type')} {code}" if isinstance(error, dict) else ""
     return next((status for word, status in _STATUS_OF_TYPES if word in kind), 500)
 
 
@@ -158,7 +163,7 @@ def to_error(refusal: Refusal, provider: str, model: str) -> ProviderError:
     elif status == 407:
         error = proxy_refuses(who)
     elif status in (402, 429):
-        error = _limited(refusal, who, words, said)
+        error = _limited(refusal, who, said)
     elif status in (400, 413, 422, 500) and _TOO_LONG.search(words):
         error = ContextTooLong(
             f"the conversation does not fit model {model!r} of {who}:"
@@ -198,12 +203,14 @@ def proxy_refuses(who: str) -> AuthenticationFailed:
     )
 
 
-def _limited(refusal: Refusal, who: str, words: str, said: str) -> RateLimited:
-    if refusal.status == 402 or _NO_CREDIT.search(words):
+def _limited(refusal: Refusal, who: str, said: str) -> RateLimited:
+    after = retry_after(refusal.headers)
+    a_rate = after is not None or _RATE_CODE.search(refusal.codes)
+    out_of_credit = refusal.status == 402 or _NO_CREDIT_CODE.search(refusal.codes)
+    if out_of_credit or (not a_rate and _NO_CREDIT.search(refusal.message)):
         error = RateLimited(f"the account at {who} has no credit left: top it up.{said}")
         error.retryable = False
         return error
-    after = retry_after(refusal.headers)
     when = "later" if after is None else f"in {after:g} s"
     return RateLimited(
         f"{who} limits the rate (429): ask again {when}, or lower max_concurrency.{said}",

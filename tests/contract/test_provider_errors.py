@@ -32,6 +32,30 @@ REFUSALS: list[tuple[str, int, bytes, type[ProviderError], bool, str]] = [
     ("404", 404, error("no model", code="model_not_found"), ModelNotFound, False, "a-model"),
     ("429", 429, error("slow down"), RateLimited, True, "ask again"),
     ("quota", 429, error("no", type="insufficient_quota"), RateLimited, False, "credit"),
+    # Rates of OpenAI, whose message advertises; then a month's limit that no waiting helps against.
+    (
+        "429-openai",
+        429,
+        error(
+            "Rate limit reached for gpt-4o-mini on requests per min (RPM): Limit 3, Used 3. You can"
+            " increase your rate limit by adding a payment method at"
+            " https://platform.openai.com/account/billing.",
+            type="requests",
+            code="rate_limit_exceeded",
+        ),
+        RateLimited,
+        True,
+        "ask again",
+    ),
+    (
+        "quota-openai",
+        429,
+        error("no", type="requests", code="billing_hard_limit_reached"),
+        RateLimited,
+        False,
+        "credit",
+    ),
+    ("quota-text", 429, b"You exceeded your current quota", RateLimited, False, "credit"),
     ("402", 402, error("Payment required"), RateLimited, False, "credit"),
     ("500", 500, error("oops"), ProviderUnavailable, True, "later"),
     ("502", 502, b"<html>Bad gateway</html>", ProviderUnavailable, True, "Bad gateway"),
@@ -99,11 +123,25 @@ async def test_retry_after_is_understood() -> None:
             assert caught.value.retry_after == expected
 
 
+async def test_who_says_when_to_ask_again_is_not_out_of_credit() -> None:
+    async with scripted() as (server, provider):
+        said = error("See your plan: you exceeded your current quota")
+        server.reply(said, status=429, headers={"Retry-After": "20"})
+        with pytest.raises(RateLimited, match="in 20 s") as caught:
+            await listen(provider, ASKED)
+        assert caught.value.retryable
+        assert caught.value.retry_after == 20
+
+
 @pytest.mark.parametrize(
     ("inner", "expected"),
     [
         ({"message": "overloaded", "type": "server_error"}, ProviderUnavailable),
         ({"message": "slow down", "type": "rate_limit_error"}, RateLimited),
+        (
+            {"message": "Rate limit", "type": "tokens", "code": "rate_limit_exceeded"},
+            RateLimited,
+        ),
         ({"message": "oops", "code": 502}, ProviderUnavailable),
         ({"message": "too long", "code": "context_length_exceeded"}, ContextTooLong),
         ({"message": "no", "code": "content_filter", "type": "content_filter"}, ContentFiltered),
