@@ -8,28 +8,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
 
 from pydantic import ValidationError
 
 from actors.bus import Msg
 from actors.messages import ACCOUNTING, Accounted, Reserve, Settle
-from events.account import PREFIX, Account, Call, call_of
+from events.account import PREFIX, Account, Call, call_of, day_before, day_of
 from events.envelope import Event, now
 from events.errors import Conflict, ControlRoomError, StoreError
+from events.exact import add
+from events.ledger import ZERO
 from events.session import Session
 from events.store import EventStore
-from events.turns import Step
 from events.types import (
     BudgetRefused,
     BudgetReserved,
     BudgetSettled,
     BudgetWarned,
-    ModelAnswered,
-    ModelDiscarded,
-    ModelFailed,
     Payload,
 )
 
@@ -44,8 +41,12 @@ CONFLICTS = 5
 class Accounts:
     """The accounts of one router. A plain class: its owner subscribes `serve`."""
 
-    def __init__(self, store: EventStore) -> None:
+    def __init__(
+        self, store: EventStore, announce: Callable[[Sequence[Event]], Awaitable[None]]
+    ) -> None:
+        """`announce` tells those who follow the log of a commit."""
         self._store = store
+        self._announce = announce
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         # Kept for good: one that is given up while somebody waits for it would be two.
         self._locks: dict[str, asyncio.Lock] = {}
@@ -82,39 +83,41 @@ class Accounts:
     async def reconcile(self, owns: Callable[[str], bool]) -> None:
         """Settle what the sessions' logs know of and the accounts do not; for a start.
 
-        A router may have ended between the outcome of a call and its settlement.
+        A router may have ended between the outcome of a call and its settlement. A session that
+        cannot be read keeps what is held for it.
         """
-        yesterday = (now() - timedelta(days=1)).date().isoformat()
+        yesterday = day_before(now())
         for head in await self._store.heads():
             stream = head.stream
-            recent = stream.rpartition(":")[2] >= yesterday
-            if stream.startswith(PREFIX) and recent and owns(stream):
-                for settle in await self._unsettled(stream):
-                    await self.carry_out(settle)
+            if stream.startswith(PREFIX) and day_of(stream) >= yesterday and owns(stream):
+                try:
+                    for settle in await self._unsettled(stream):
+                        await self.carry_out(settle)
+                except ControlRoomError as error:
+                    _log.error("account %s cannot be settled yet: %s", stream, error)
 
     async def _unsettled(self, stream: str) -> list[Settle]:
         found: list[Settle] = []
-        sessions: dict[str, tuple[Session, dict[Call, Decimal]]] = {}
+        sessions: dict[str, Session | None] = {}
         for held in (await self._loaded(stream)).open:
             if held.session not in sessions:
-                sessions[held.session] = await self._outcomes(held.session)
-            session, paid = sessions[held.session]
-            cost = settlement(session, paid, call_of(held))
+                sessions[held.session] = await self._session(held.session)
+            session = sessions[held.session]
+            cost = None if session is None else settlement(session, call_of(held))
             if cost is not None:
-                values = held.model_dump(include={"account", "session", "turn", "step", "attempt"})
-                found.append(Settle(cost=cost, **values))
+                names = {"account", "session", "turn", "step", "attempt", "limit"}
+                found.append(Settle(cost=cost, **held.model_dump(include=names)))
         return found
 
-    async def _outcomes(self, stream: str) -> tuple[Session, dict[Call, Decimal]]:
-        session, paid = Session(stream), {}
-        for event in await self._store.read(stream):
-            session.apply(event)
-            if isinstance(event.data, ModelAnswered | ModelFailed | ModelDiscarded):
-                if isinstance(event.data, ModelFailed) and event.data.unheard:
-                    continue
-                call = (stream, event.turn or "", event.step or "", event.data.attempt)
-                paid[call] = event.data.cost.amount if event.data.cost else Decimal(0)
-        return session, paid
+    async def _session(self, stream: str) -> Session | None:
+        session = Session(stream)
+        try:
+            for event in await self._store.read(stream):
+                session.apply(event)
+        except ControlRoomError as error:
+            _log.error("what is held for session %s stays held: %s", stream, error)
+            return None
+        return session
 
     async def _loaded(self, stream: str) -> Account:
         account = self._accounts.get(stream)
@@ -141,6 +144,7 @@ class Accounts:
             raise
         for event in events:
             account.apply(event)
+        await self._announce(events)
 
 
 def decided(account: Account, asked: Reserve | Settle) -> Iterator[Payload]:
@@ -157,10 +161,11 @@ def decided(account: Account, asked: Reserve | Settle) -> Iterator[Payload]:
             attempt=asked.attempt,
             cost=asked.cost,
         )
+        yield from _warnings(account, asked, add(account.spent, asked.cost))
         return
     if call in account.decided:
         return
-    fits = account.spent + account.held + asked.amount <= asked.limit
+    fits = add(add(account.spent, account.held), asked.amount) <= asked.limit
     kind = BudgetReserved if fits else BudgetRefused
     yield kind(
         account=account.stream,
@@ -173,24 +178,28 @@ def decided(account: Account, asked: Reserve | Settle) -> Iterator[Payload]:
         spent=account.spent,
         held=account.held,
     )
+    yield from _warnings(account, asked, account.spent)
+
+
+def _warnings(account: Account, asked: Reserve | Settle, spent: Decimal) -> Iterator[BudgetWarned]:
     for share in sorted(asked.warn_at):
-        if account.spent >= share * asked.limit and (asked.limit, share) not in account.warned:
-            yield BudgetWarned(share=share, spent=account.spent, limit=asked.limit)
+        if spent >= share * asked.limit and (asked.limit, share) not in account.warned:
+            yield BudgetWarned(share=share, spent=spent, limit=asked.limit)
 
 
-def settlement(session: Session, paid: dict[Call, Decimal], call: Call) -> Decimal | None:
+def settlement(session: Session, call: Call) -> Decimal | None:
     """What a reserved attempt is to be settled with; None where that is still open.
 
     An attempt that was never made costs nothing.
     """
-    if call in paid:
-        return paid[call]
     _, turn_id, key, attempt = call
     turn = session.turns.get(turn_id)
-    step: Step | None = turn.steps.get(key) if turn else None
+    step = turn.steps.get(key) if turn else None
+    if step is not None and attempt in step.paid:
+        return step.paid[attempt]
     asked = step is not None and step.asked is not None and step.attempt >= attempt
     over = turn is None or turn.end is not None or (step is not None and step.outcome is not None)
-    return Decimal(0) if over and not asked else None
+    return ZERO if over and not asked else None
 
 
 def _answer(account: Account, asked: Reserve | Settle) -> Accounted:

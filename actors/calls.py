@@ -41,7 +41,7 @@ class Calls:
 
     `silent(key, attempt)` is called once for each call of which nothing was heard for `SILENCE`
     heartbeats while the router's own connection stood; `unservable(key, attempt, error)` where no
-    actor could be had for its model.
+    actor could be had for its model; `unsent(key, attempt)` where a call was cancelled before.
     """
 
     def __init__(
@@ -51,12 +51,14 @@ class Calls:
         *,
         silent: Callable[[Key, int], None],
         unservable: Callable[[Key, int, ControlRoomError], None],
+        unsent: Callable[[Key, int], None] = lambda key, attempt: None,
         heartbeat: float = HEARTBEAT,
     ) -> None:
         self._bus = bus
         self._ensure = ensure
         self._silent = silent
         self._unservable = unservable
+        self._unsent = unsent
         self._heartbeat = heartbeat
         self._calls: dict[Key, Call] = {}
         self._known: set[tuple[str, str]] = set()
@@ -134,8 +136,12 @@ class Calls:
             call = self._calls.get(key)
             if call is not None and call.attempt == ask.attempt:
                 self._unservable(key, ask.attempt, error)
+            else:
+                self._unsent(key, ask.attempt)
             return
-        if (call := self._calls.get(key)) is not None:
+        if (call := self._calls.get(key)) is None:
+            self._unsent(key, ask.attempt)
+        else:
             call.heard = asyncio.get_running_loop().time()
             await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 
@@ -10,10 +12,22 @@ from actors.deciding import Decide, Decision
 from actors.messages import Accounted, Reserve, Settle
 from actors.paying import Paying
 from actors.receiving import reask, reserved
+from events.account import day_before, day_of
+from events.envelope import now
+from events.errors import StoreError
+from events.ledger import ZERO
 from events.session import Session
 from events.turns import Step
-from events.types import ModelReasked
+from events.types import BudgetRequested, BudgetReserved, ModelReasked
 from events.values import Cost
+
+_log = logging.getLogger(__name__)
+
+PAUSE = 1.0
+"""Seconds until a decision is submitted again that could not be committed."""
+
+Submit = Callable[[Decide], Awaitable[tuple[Decision, int]]]
+"""Decides and commits; raises where that was not possible."""
 
 
 class Charging:
@@ -22,10 +36,13 @@ class Charging:
     A step without a request to an account costs none.
     """
 
-    def __init__(self, stream: str, paying: Paying, tell: Callable[[Decide], None]) -> None:
+    def __init__(
+        self, stream: str, paying: Paying, tell: Callable[[Decide], None], submit: Submit
+    ) -> None:
         self._stream = stream
         self._paying = paying
         self._tell = tell
+        self._submit = submit
 
     def request(self, turn: str, step: Step, attempt: int = 1) -> None:
         """Ask the account for the most that the attempt can cost."""
@@ -60,30 +77,67 @@ class Charging:
     def settle(self, turn: str, step: Step, attempt: int, cost: Cost | None) -> None:
         """The attempt has its outcome, and has cost so much (None: nothing that is known)."""
         if step.requested is not None:
-            self._paying.settle(
-                Settle(
-                    account=step.requested.account,
-                    session=self._stream,
-                    turn=turn,
-                    step=step.key,
-                    attempt=attempt,
-                    cost=cost.amount if cost else Decimal(0),
-                )
-            )
+            self._settle(turn, step, step.requested, attempt, cost.amount if cost else ZERO)
 
-    def _decided(self, request: Reserve, answer: Accounted) -> None:
+    def settle_all(self, session: Session) -> None:
+        """Settle what the log knows of: its writer may have ended before it could.
+
+        Settled twice is settled once. Accounts of days long past are closed.
+        """
+        yesterday = day_before(now())
+        for turn in session.turns.values():
+            for step in turn.steps.values():
+                if (requested := step.requested) is None or day_of(requested.account) < yesterday:
+                    continue
+                for attempt, amount in step.paid.items():
+                    self._settle(turn.id, step, requested, attempt, amount)
+
+    def _settle(
+        self, turn: str, step: Step, requested: BudgetRequested, attempt: int, amount: Decimal
+    ) -> None:
+        self._paying.settle(
+            Settle(
+                account=requested.account,
+                session=self._stream,
+                turn=turn,
+                step=step.key,
+                attempt=attempt,
+                cost=amount,
+                limit=requested.limit,
+                warn_at=requested.warn_at,
+            )
+        )
+
+    async def _decided(self, request: Reserve, answer: Accounted) -> None:
+        """The account's owner has decided: the step, or its next attempt, goes on or does not."""
+        wasted: list[Step] = []
+
         def decide(session: Session) -> Decision:
+            wasted.clear()
             decision = reserved(session, answer)
             turn = session.turns.get(request.turn)
             step = turn.steps.get(request.step) if turn else None
-            if step is not None and not decision.givens and not _used(step, request.attempt):
-                self.settle(request.turn, step, request.attempt, None)
+            if step is not None and not _taken(decision, step, request.attempt):
+                wasted.append(step)
             return decision
 
-        self._tell(decide)
+        while True:
+            try:
+                await self._submit(decide)
+                break
+            except StoreError as error:
+                _log.warning("session %s: a reservation waits: %s", self._stream, error)
+            await asyncio.sleep(PAUSE)
+        # Only now, when what was decided on is in the log.
+        for step in wasted:
+            self.settle(request.turn, step, request.attempt, None)
 
 
-def _used(step: Step, attempt: int) -> bool:
-    """Whether the attempt was made, or waits only for the session to be resumed."""
+def _taken(decision: Decision, step: Step, attempt: int) -> bool:
+    """Whether the attempt is made with this decision, was made, or waits to be resumed."""
+    goes_on = any(
+        isinstance(given.data, BudgetReserved | ModelReasked) for given in decision.givens
+    )
     made = step.asked is not None and step.attempt >= attempt
-    return made or (step.reservation is not None and step.outcome is None)
+    waits = attempt == 1 and step.reservation is not None and step.outcome is None
+    return goes_on or made or waits

@@ -97,6 +97,7 @@ class Conductor:
             calls=around.calls,
             paying=around.paying,
             tell=self.tell,
+            submit=self.submit,
         )
         self._again: asyncio.TimerHandle | None = None
         self._pause = AGAIN

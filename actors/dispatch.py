@@ -12,11 +12,12 @@ import orjson
 from actors import subjects
 from actors.bus import Bus
 from actors.calls import Calls
-from actors.charging import Charging
+from actors.charging import Charging, Submit
 from actors.deciding import Decide, Decision
 from actors.messages import Ask, WireMessage
 from actors.notices import write_notice
 from actors.paying import Paying
+from actors.receiving import never_sent
 from actors.routing.batch import Given
 from actors.routing.machine import SessionMachine
 from events.envelope import Event, now
@@ -60,17 +61,19 @@ class Dispatch:
         calls: Calls,
         paying: Paying,
         tell: Callable[[Decide], None],
+        submit: Submit,
     ) -> None:
         self._stream = stream
         self._bus = bus
         self._blobs = blobs
         self._calls = calls
-        self.charging = Charging(stream, paying, tell)
+        self.charging = Charging(stream, paying, tell, submit)
         self._tell = tell
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
     def resume(self, machine: SessionMachine) -> None:
         """Go on where a restored log stands; calls that may be under way are listened for."""
+        self.charging.settle_all(machine.session)
         turn = machine.session.open
         for key in machine.waiting if turn else ():
             step = turn.steps.get(key) if turn else None
@@ -101,9 +104,10 @@ class Dispatch:
                     self.charging.request(key[1], _step(machine, event))
                 case ModelAnswered() | ModelFailed() as data:
                     self._calls.done(key)
-                    if _step(machine, event).attempt > 1:  # another one may be under way
+                    unheard = isinstance(data, ModelFailed) and data.unheard
+                    if unheard or _step(machine, event).attempt > 1:  # one may be under way
                         await self._calls.cancel(key)
-                    if isinstance(data, ModelAnswered) or not data.unheard:
+                    if not unheard:
                         self.charging.settle(key[1], _step(machine, event), data.attempt, data.cost)
                 case ModelDiscarded() as data:
                     self.charging.settle(key[1], _step(machine, event), data.attempt, data.cost)
@@ -125,7 +129,11 @@ class Dispatch:
     async def _send(self, machine: SessionMachine, event: Event) -> None:
         turn = machine.session.open
         if turn is None or turn.id != event.turn or event.step not in machine.waiting:
-            return  # cancelled in the same batch, which may have started another turn
+            # Cancelled in the same batch, which may have started another turn.
+            key = (self._stream, event.turn or "", event.step or "")
+            attempt = event.data.attempt if isinstance(event.data, ModelReasked) else 1
+            self._tell(partial(never_sent, key=key, attempt=attempt))
+            return
         assert event.step
         assert turn.config
         if _reads(machine.session, event.data):

@@ -117,6 +117,8 @@ class Settle(Value):
     step: str
     attempt: int
     cost: Decimal
+    limit: Decimal
+    warn_at: tuple[Decimal, ...] = ()
 
 
 ACCOUNTING: TypeAdapter[Reserve | Settle] = TypeAdapter(

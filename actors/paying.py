@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
@@ -18,6 +18,14 @@ ANSWER_WITHIN = 5.0
 """Seconds for an owner to answer before it is asked again."""
 PAUSE, LAST_PAUSE = 0.2, 5.0
 """Seconds between two requests that nobody took; doubled."""
+
+
+Then = Callable[[Accounted], Awaitable[None]]
+"""What is done with the answer of an owner."""
+
+
+async def _nothing(answer: Accounted) -> None:
+    return
 
 
 class Paying:
@@ -37,20 +45,20 @@ class Paying:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def reserve(self, request: Reserve, then: Callable[[Accounted], None]) -> None:
+    def reserve(self, request: Reserve, then: Then) -> None:
         """Have the amount held; `then` is given the decision."""
         self._start(request, then)
 
     def settle(self, request: Settle) -> None:
         """Say what the attempt has cost."""
-        self._start(request, lambda _: None)
+        self._start(request, _nothing)
 
-    def _start(self, request: Reserve | Settle, then: Callable[[Accounted], None]) -> None:
+    def _start(self, request: Reserve | Settle, then: Then) -> None:
         task = asyncio.create_task(self._asked(request, then), name=f"account {request.account}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _asked(self, request: Reserve | Settle, then: Callable[[Accounted], None]) -> None:
+    async def _asked(self, request: Reserve | Settle, then: Then) -> None:
         subject = subjects.account(subjects.partition(request.account))
         pause = PAUSE
         while True:
@@ -62,6 +70,7 @@ class Paying:
             except ValidationError:
                 _log.error("account %s: its owner's answer cannot be read", request.account)
             else:
-                return then(answer)
+                await then(answer)
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE)

@@ -11,7 +11,14 @@ from actors.routing.spending import explained, overrun
 from events.errors import BudgetExceeded, ControlRoomError, ProviderUnavailable
 from events.session import Session
 from events.turns import Step
-from events.types import BudgetReserved, ModelAnswered, ModelDiscarded, ModelFailed, ModelReasked
+from events.types import (
+    BudgetReserved,
+    ModelAnswered,
+    ModelCancelled,
+    ModelDiscarded,
+    ModelFailed,
+    ModelReasked,
+)
 
 REASKS = 3
 """How often a call is sent again when nothing is heard of it."""
@@ -52,7 +59,13 @@ def _asked_again(session: Session, outcome: Outcome, step: Step) -> Decision | N
     Not where an account pays: what it holds is for one attempt.
     """
     failed, turn = outcome.failed, session.open
-    if failed is None or turn is None or step.asked is None or turn.config is None:
+    if (
+        failed is None
+        or turn is None
+        or session.status == "paused"
+        or step.asked is None
+        or turn.config is None
+    ):
         return None
     participant = turn.config.participant(step.asked.participant)
     begun = failed.accepted or failed.partial is not None
@@ -93,7 +106,7 @@ def _discarded(outcome: Outcome, step: Step) -> ModelDiscarded:
 def reask(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
     """Nothing was heard of the call: ask again, or give up after `REASKS` times."""
     step = _waiting(session, key, attempt)
-    if step is None:
+    if step is None or session.status == "paused":  # which sends nothing new
         return Decision()
     if attempt > REASKS:
         silent = ProviderUnavailable(
@@ -104,6 +117,19 @@ def reask(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decis
         return fail(session, key=key, attempt=attempt, error=over, unheard=True)
     data = ModelReasked(attempt=attempt + 1, reason="nothing was heard of the call")
     return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
+
+
+def never_sent(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
+    """The call was cancelled before it was sent: what is held for it is given back."""
+    turn = session.turns.get(key[1])
+    step = turn.steps.get(key[2]) if turn else None
+    if step is None or step.asked is None or not step.asked.reserved:
+        return Decision()
+    known = (key[1], key[2], attempt) in session.discarded
+    if known or not isinstance(step.outcome, ModelCancelled):
+        return Decision()
+    data = ModelDiscarded(attempt=attempt, reason="cancelled")
+    return Decision((Given(data, "router", turn=key[1], step=key[2], cause=step.position),))
 
 
 def _over_budget(session: Session, step: Step) -> BudgetExceeded | None:

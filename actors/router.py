@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,9 +31,11 @@ from actors.messages import (
     Reply,
     RetryTurn,
 )
+from actors.notices import write_notice
 from actors.paying import Paying
-from actors.receiving import fail, receive
+from actors.receiving import fail, never_sent, receive
 from events.config import SessionConfig
+from events.envelope import Event
 from events.errors import ConfigError, ControlRoomError, Refused, StoreError
 from events.partitions import PARTITIONS
 from events.session import Session
@@ -69,9 +71,14 @@ class RouterActor:
         self._grounds = grounds
         self._partitions = frozenset(partitions)
         self._calls = Calls(
-            bus, ensure, silent=self._silent, unservable=self._unservable, heartbeat=heartbeat
+            bus,
+            ensure,
+            silent=self._silent,
+            unservable=self._unservable,
+            unsent=self._unsent,
+            heartbeat=heartbeat,
         )
-        self._accounts = Accounts(store)
+        self._accounts = Accounts(store, self._announce)
         self._paying = Paying(bus)
         self._around = Surroundings(
             bus=bus,
@@ -104,12 +111,12 @@ class RouterActor:
     async def stop(self) -> None:
         """Stop; turns that are open go on with the next start."""
         await self._calls.stop()
-        await self._paying.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for conductor in self._conductors.values():
             await conductor.stop()
+        await self._paying.stop()
 
     async def health(self) -> dict[str, Any]:
         """What the supervisor asks for."""
@@ -222,6 +229,13 @@ class RouterActor:
     def _silent(self, key: Key, attempt: int) -> None:
         _log.warning("session %s: nothing is heard of %s in %s", key[0], key[2], key[1])
         self._conductor(key[0]).silent(key, attempt)
+
+    async def _announce(self, events: Sequence[Event]) -> None:
+        notice = write_notice(events)
+        await self._bus.publish(subjects.committed(events[-1].stream), notice)
+
+    def _unsent(self, key: Key, attempt: int) -> None:
+        self._conductor(key[0]).tell(partial(never_sent, key=key, attempt=attempt))
 
     def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:
         self._conductor(key[0]).tell(partial(fail, key=key, attempt=attempt, error=error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 
@@ -28,6 +28,16 @@ def stream_of(kind: str, id: str, day: date) -> str:
     """The stream of a principal's account; ids of other characters stand as their digest."""
     name = id if _PLAIN.fullmatch(id) else "x-" + sha256(id.encode()).hexdigest()
     return f"{PREFIX}{kind}:{name}:{day.isoformat()}"
+
+
+def day_of(stream: str) -> str:
+    """The day of an account, in ISO 8601: such texts sort as the days do."""
+    return stream.rpartition(":")[2]
+
+
+def day_before(at: datetime) -> str:
+    """The day before `at`, in the same form; what began then may still be under way."""
+    return (at - timedelta(days=1)).date().isoformat()
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from events.config import SessionConfig
 from events.envelope import Event
-from events.ledger import Ledger
+from events.ledger import ZERO, Ledger
 from events.turns import (
     DEADLINE,
     Entry,
@@ -184,6 +184,7 @@ class Session:
         step = turn.steps[key]
         if step.asked is not None:
             cost = data.cost.amount if data.cost else None
+            step.paid[data.attempt] = cost or ZERO
             self.ledger.settle((turn.id, key, data.attempt), step.asked.participant, cost)
 
     def _answered(self, event: Event, data: ModelAnswered) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Literal
 
@@ -98,6 +99,8 @@ class Step:
     requested: BudgetRequested | None = None
     reservation: BudgetReserved | BudgetRefused | None = None
     attempt: int = 1
+    paid: dict[int, Decimal] = field(default_factory=dict)
+    """What each attempt has cost that was heard of, in US dollars."""
     outcome: Outcome | None = None
     outcome_position: int | None = None
 

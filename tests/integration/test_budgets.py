@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,19 @@ from typing import Any
 import pytest
 
 from actors.providers.config import ProviderSpec
-from events.account import PREFIX, Account
-from events.envelope import Event
-from events.types import ModelAnswered, ModelAsked, ModelDiscarded, ModelFailed
+from events.account import PREFIX, Account, call_of
+from events.envelope import Event, Head
+from events.errors import StoreError
+from events.session import Session
+from events.store import EventStore
+from events.types import (
+    BudgetOverrun,
+    ModelAnswered,
+    ModelAsked,
+    ModelDiscarded,
+    ModelFailed,
+    ModelReasked,
+)
 from tests.rooms import LocalRoom, local_room
 from tests.sound_log import assert_sound
 from tests.waiting import eventually
@@ -63,12 +73,17 @@ async def everything(room: LocalRoom) -> list[Event]:
 
 
 async def settled(room: LocalRoom) -> Account:
-    """The account, when nothing is held any more."""
+    """The account, when it holds nothing but for calls that nobody heard of any more."""
 
-    async def nothing_held() -> bool:
-        return (await account(room)).held == 0
+    async def nothing_open() -> bool:
+        silent = {
+            (e.stream, e.turn, e.step, e.data.attempt - 1)
+            for e in await everything(room)
+            if isinstance(e.data, ModelReasked)
+        }
+        return {call_of(one) for one in (await account(room)).open} <= silent
 
-    await eventually(nothing_held, within=20, what="everything is settled")
+    await eventually(nothing_open, within=20, what="everything is settled")
     return await account(room)
 
 
@@ -128,6 +143,105 @@ async def test_what_is_called_off_is_given_back(room: LocalRoom) -> None:
     await room.http.post(f"/v1/sessions/s1/turns/{turn}/cancel")
     final = await settled(room)
     assert final.spent == paid(await everything(room))
+
+
+async def held(room: LocalRoom, name: str) -> Decimal:
+    """What the session's own budget holds."""
+    session = Session(name)
+    for event in await room.store.read(name):
+        session.apply(event)
+    return session.ledger.held(None)
+
+
+async def nothing_held(room: LocalRoom, name: str) -> None:
+    async def free() -> bool:
+        return await held(room, name) == 0
+
+    await eventually(free, within=20, what="the session holds nothing")
+
+
+async def test_calls_that_were_cancelled_before_they_were_sent_hold_nothing(
+    room: LocalRoom,
+) -> None:
+    await room.create("s1", **seats(model="slow"), budget="3")
+    turns = [(await room.post("s1", text))["turn"] for text in ("One", "Two")]
+    # The second starts and ends with what ends the first, so that nobody is asked.
+    await asyncio.gather(
+        *(room.http.post(f"/v1/sessions/s1/turns/{turn}/cancel") for turn in turns)
+    )
+    await nothing_held(room, "s1")
+    await settled(room)
+
+
+async def test_calls_that_were_cancelled_while_their_actor_starts_hold_nothing(
+    room: LocalRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.stop_router()
+    starting, go_on, ensure = asyncio.Event(), asyncio.Event(), room.models.ensure
+
+    async def late(provider: str, model: str) -> None:
+        starting.set()
+        await go_on.wait()
+        await ensure(provider, model)
+
+    monkeypatch.setattr(room.models, "ensure", late)
+    await room.start_router()
+    await room.create("s1", **seats(model="slow"), budget="3")
+    turn = (await room.post("s1"))["turn"]
+
+    async def asked() -> bool:
+        return any(isinstance(e.data, ModelAsked) for e in await room.store.read("s1"))
+
+    await eventually(asked, within=10, what="somebody is asked")
+    await asyncio.wait_for(starting.wait(), 10)
+    await room.http.post(f"/v1/sessions/s1/turns/{turn}/cancel")
+    assert await held(room, "s1") > 0
+    go_on.set()
+    await nothing_held(room, "s1")
+    assert paid(await everything(room)) == 0
+
+
+class Forgetful:
+    """A store that takes the first answer and says that it did not."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self.forgot = False
+
+    async def append(self, stream: str, after: int, batch: Sequence[Event]) -> Head:
+        head = await self._store.append(stream, after, batch)
+        if not self.forgot and any(isinstance(event.data, ModelAnswered) for event in batch):
+            self.forgot = True
+            raise StoreError("the connection was lost", retryable=True)
+        return head
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_an_outcome_whose_commit_was_not_heard_of_is_settled(room: LocalRoom) -> None:
+    await room.stop_router()
+    forgetful = Forgetful(room.store)
+    room.store = forgetful
+    await room.start_router()
+    await room.create("s1", **seats("a"))
+    assert (await room.post("s1", wait=20))["status"] == "completed"
+    final = await settled(room)
+    assert forgetful.forgot
+    assert final.spent == paid(await everything(room)) > 0
+
+
+async def test_a_daily_budget_that_is_set_later_covers_older_sessions(tmp_path: Path) -> None:
+    unbounded = seats("a")
+    del unbounded["models"][0]["max_tokens"]
+    async with local_room(tmp_path, SOLD) as room:
+        await room.create("s1", **unbounded)
+        assert (await room.post("s1", wait=20))["status"] == "completed"
+    async with local_room(tmp_path, SOLD, daily_budget="0.10") as room:
+        assert (await room.post("s1", wait=20))["status"] == "failed"
+        [over] = [e.data for e in await room.store.read("s1") if isinstance(e.data, BudgetOverrun)]
+        assert over.scope == "account"
+        assert "max_tokens" in (over.unbounded or "")
 
 
 async def test_turns_that_queue_in_one_session_keep_to_its_budget(room: LocalRoom) -> None:

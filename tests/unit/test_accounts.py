@@ -15,7 +15,7 @@ from actors.accounts import Accounts
 from actors.messages import Reserve, Settle
 from events.account import Account, stream_of
 from events.envelope import Event, Head, now
-from events.errors import Conflict, StoreError
+from events.errors import Conflict, StoreError, Tampered
 from events.open import open_store
 from events.store import EventStore
 from events.types import (
@@ -37,7 +37,7 @@ def reserve(step: str = "ask:a:1", amount: Any = 1, limit: Any = 10, **more: Any
 
 
 def settle(step: str = "ask:a:1", cost: Any = 1, **more: Any) -> Settle:
-    fields: dict[str, Any] = {"session": "s1", "turn": "t1", "attempt": 1} | more
+    fields: dict[str, Any] = {"session": "s1", "turn": "t1", "attempt": 1, "limit": 10} | more
     return Settle(account=STREAM, step=step, cost=cost, **fields)
 
 
@@ -57,9 +57,13 @@ def store() -> EventStore:
     return open_store("memory:")
 
 
+async def _quiet(events: Sequence[Event]) -> None:
+    """Nobody follows the log."""
+
+
 @pytest.fixture
 def accounts(store: EventStore) -> Accounts:
-    return Accounts(store)
+    return Accounts(store, _quiet)
 
 
 async def test_an_amount_is_held_until_it_is_settled(accounts: Accounts, store: EventStore) -> None:
@@ -84,7 +88,7 @@ async def test_a_repetition_gets_the_same_answer_and_adds_nothing(
     first = await accounts.carry_out(reserve(amount=6))
     no = await accounts.carry_out(reserve("ask:b:1", amount=6))
     await accounts.carry_out(settle(cost=1))
-    for again in (accounts, Accounts(store)):
+    for again in (accounts, Accounts(store, _quiet)):
         assert await again.carry_out(reserve(amount=6)) == first
         assert await again.carry_out(reserve("ask:b:1", amount=6)) == no, "though it would fit now"
         await again.carry_out(settle(cost=9))
@@ -103,8 +107,7 @@ async def test_shares_are_warned_of_once(accounts: Accounts, store: EventStore) 
     shares = {"warn_at": (Decimal("0.5"), Decimal("0.2"))}
     for number, cost in enumerate((1, 1, 3, 0)):
         await accounts.carry_out(reserve(f"ask:a:{number}", amount=3, **shares))
-        await accounts.carry_out(settle(f"ask:a:{number}", cost=cost))
-    await accounts.carry_out(reserve("ask:a:9", amount=1, **shares))
+        await accounts.carry_out(settle(f"ask:a:{number}", cost=cost, **shares))
     warned = [e.data for e in await store.read(STREAM) if isinstance(e.data, BudgetWarned)]
     assert [(one.share, one.spent) for one in warned] == [
         (Decimal("0.2"), Decimal(2)),
@@ -160,9 +163,9 @@ class Contested(EventStore):
 
 
 async def test_a_conflict_is_decided_again_and_a_failure_is_told(store: EventStore) -> None:
-    contested = Accounts(Contested(store, [Conflict("taken")] * 3))  # type: ignore[abstract]
+    contested = Accounts(Contested(store, [Conflict("taken")] * 3), _quiet)  # type: ignore[abstract]
     assert (await contested.carry_out(reserve())).reserved
-    failing = Accounts(Contested(store, [StoreError("full")]))  # type: ignore[abstract]
+    failing = Accounts(Contested(store, [StoreError("full")]), _quiet)  # type: ignore[abstract]
     with pytest.raises(StoreError, match="full"):
         await failing.carry_out(reserve("ask:b:1"))
     assert (await failing.carry_out(reserve("ask:b:1"))).reserved
@@ -181,7 +184,7 @@ async def test_a_restarted_owner_settles_what_the_sessions_know(store: EventStor
     room.post()
     room.give(failed(cost=cost), turn="t2", step="ask:a:1")
     await store.append("s1", 0, room.log)
-    before = Accounts(store)
+    before = Accounts(store, _quiet)
     held = [
         ("t1", "ask:a:1", 1),
         ("t1", "ask:b:1", 1),
@@ -194,7 +197,7 @@ async def test_a_restarted_owner_settles_what_the_sessions_know(store: EventStor
     ]
     for turn, step, attempt in held:
         await before.carry_out(reserve(step, 1, 100, turn=turn, attempt=attempt))
-    await Accounts(store).reconcile(lambda _: True)
+    await Accounts(store, _quiet).reconcile(lambda _: True)
     settled = {
         (e.data.turn, e.data.step, e.data.attempt): e.data.cost
         for e in await store.read(STREAM)
@@ -210,6 +213,30 @@ async def test_a_restarted_owner_settles_what_the_sessions_know(store: EventStor
         ("t9", "ask:a:1", 1): nothing,
     }
     assert (await folded(store)).held == 2, "the unheard one, and the one under way"
+
+
+async def test_a_session_that_cannot_be_read_keeps_no_other_from_being_settled(
+    store: EventStore,
+) -> None:
+    for session in ("s1", "s2"):
+        room = Driven(session_id=session)
+        room.post()
+        room.answer("ask:a:1")
+        await store.append(session, 0, room.log)
+        await Accounts(store, _quiet).carry_out(reserve(session=session))
+
+    class Broken(Contested):
+        async def read(self, stream: str, after: int = 0, limit: int | None = None) -> list[Event]:
+            if stream == "s1":
+                raise Tampered("s1", 1, "its hash is another")
+            return await super().read(stream, after, limit)
+
+        async def heads(self) -> list[Head]:
+            return await self._store.heads()
+
+    await Accounts(Broken(store, []), _quiet).reconcile(lambda _: True)  # type: ignore[abstract]
+    account = await folded(store)
+    assert [held.session for held in account.open] == ["s1"]
 
 
 def test_a_stream_is_of_one_principal_and_day() -> None:
