@@ -32,6 +32,7 @@ from events.values import SPILL, Blob, Cost, Text, Usage
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
+LOADING_PAUSE = 1.0  # seconds, at least, until a model that is loading is asked again
 CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
 CHARACTERS_OF_IMAGE = 4000  # that an image is worth there, about
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
@@ -58,6 +59,8 @@ class Attempt:
         self._desk = desk
         self._answer = Answer(asyncio.get_running_loop().time())
         self._tries = 0
+        self._loadings = 0  # of these tries, those that found the model loading
+        self._loading_since = 0.0
         self._characters = 0  # of the request
         self._told = ""
         self._notes: list[str] = []
@@ -89,7 +92,8 @@ class Attempt:
                     wait = self._wait_after(error, pause)
                     if wait is None:
                         raise
-                    self._notes.append(f"try {self._tries} failed: {type(error).__name__}")
+                    if not _loading(error):
+                        self._notes.append(f"try {self._tries} failed: {type(error).__name__}")
             self.waiting = True
             await asyncio.sleep(wait)
             pause = min(2 * pause, LAST_PAUSE)
@@ -102,15 +106,32 @@ class Attempt:
 
     def _wait_after(self, error: ProviderError, pause: float) -> float | None:
         """Seconds until the next try; None where there shall be none."""
-        if not error.retryable or self._accepted(error) or self._tries >= self._desk.limits.tries:
+        if not error.retryable or self._accepted(error):
             return None
         after = error.retry_after if isinstance(error, _TELLING_WHEN) else None
+        if within := _loading(error):
+            return self._wait_for_loading(within, after or 0.0)
+        if self._tries - self._loadings >= self._desk.limits.tries:
+            return None
         if after is not None:
             if after > LONGEST_RETRY_AFTER:
                 return None
             # Not before it, and not all at once after it.
             return after + random.uniform(0, 0.2 * pause)
         return pause * random.uniform(0.5, 1.0)
+
+    def _wait_for_loading(self, within: float, after: float) -> float | None:
+        """The same while the model is loading: those tries do not count, but their time does."""
+        now = asyncio.get_running_loop().time()
+        if not self._loadings:
+            self._loading_since = now
+            self._notes.append("waited for the model to load")
+        self._loadings += 1
+        left = self._loading_since + within - now
+        if left <= 0:
+            return None
+        self.tell("waits for its model to load")
+        return min(left, max(after, LOADING_PAUSE) * random.uniform(1.0, 1.1))
 
     async def _try(self, request: ChatRequest) -> Finished:
         """Ask the provider once; returns when its answer is complete."""
@@ -286,6 +307,11 @@ class Attempt:
                 _log.error("an answer of %s cannot be stored: %s", self.ask.model, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_STORE_PAUSE)
+
+
+def _loading(error: ProviderError) -> float | None:
+    """Seconds for which the model may go on loading, where that is all."""
+    return error.loads_within if isinstance(error, ProviderUnavailable) else None
 
 
 def _size(value: Any) -> int:

@@ -85,14 +85,18 @@ class RateLimited(ProviderError):
 class ProviderUnavailable(ProviderError):
     """No connection, a server error, a model still loading, a time-out or a stalled stream.
 
-    `retry_after` is in seconds where the provider said when it will be there again.
+    `retry_after` is in seconds where the provider said when it will be there again. A model that
+    is only loading is waited for at most `loads_within` seconds, which are no failures.
     """
 
     retryable = True
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, loads_within: float | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.loads_within = loads_within
 
 
 class ContextTooLong(ProviderError):

@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote
 
+from pydantic import Field
+
 from actors.providers import huggingface_classic as classic
 from actors.providers.assembly import Assembly, Notes, Piece
 from actors.providers.chat_completions import ChatAnswer
@@ -29,12 +31,14 @@ LONGEST_LOADING: Final = 60.0  # seconds until a model that is still loading is 
 class HuggingFaceOptions(OpenAIOptions):
     """Options of type `huggingface`.
 
-    `chat_template` is the model's own, for `api` classic, in Jinja2.
+    `chat_template` is the model's own, for `api` classic, in Jinja2. A model that is loading is
+    waited for at most `loading_timeout` seconds.
     """
 
     api: Literal["chat", "classic"] = "chat"
     base_url: Address = ROUTER
     chat_template: str | None = None
+    loading_timeout: float = Field(default=300.0, gt=0)
 
 
 class HuggingFaceProvider(OpenAIProvider):
@@ -117,10 +121,12 @@ class HuggingFaceProvider(OpenAIProvider):
         who = f"provider {self.id!r}"
         seconds = said.content.get("estimated_time") if isinstance(said.content, dict) else None
         if said.status == 503 and isinstance(seconds, int | float):
+            within = cast(HuggingFaceOptions, self._options).loading_timeout
             return ProviderUnavailable(
                 f"{who} is loading model {model!r} (503): ask again in {seconds:g} s."
                 f" It says: {said.message}",
-                retry_after=min(float(seconds), LONGEST_LOADING),
+                retry_after=min(float(seconds), LONGEST_LOADING, within),
+                loads_within=within,
             )
         if "model_not_" in said.codes:  # found, supported
             return ModelNotFound(

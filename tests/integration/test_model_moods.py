@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from actors.model import ModelActor
 from actors.providers.config import ProviderSpec
 from events.types import ModelFailed
-from tests.integration.model_calls import Router, health_is, health_now, served
+from tests.integration.model_calls import Router, health_is, health_now, room, served
 from tests.rooms import local_room
 from tests.servers.chat import chat_server, chunk, error, whole
 from tests.servers.scripted import HANG
@@ -272,3 +276,51 @@ async def test_a_fallback_answers_at_once_where_the_breaker_is_open(tmp_path: Pa
                 assert turn["status"] == "completed"
                 assert [answer["model"] for answer in turn["answers"]] == ["instant"]
                 assert len(server.requests) == asked
+
+
+LOADING = json.dumps(
+    {"error": "Model a-model is currently loading", "estimated_time": 0.05}
+).encode()
+
+
+async def test_a_model_that_is_loading_is_waited_for_whatever_the_tries(
+    module_nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.attempt.LOADING_PAUSE", 0.05)
+    async with (
+        chat_server() as server,
+        room(
+            module_nats_url,
+            "a-model",
+            type="huggingface",
+            base_url=server.base_url,
+            tries=2,
+            breaker_failures=1,
+        ) as (router, actor, _),
+    ):
+        for _ in range(5):
+            server.reply(LOADING, status=503, content_type="application/json")
+        server.reply(error("slow down"), status=429)
+        server.reply(*whole("Hi"))
+        await router.ask("a-model", FIRST)
+        answer = await router.answered()
+        assert answer.text == "Hi"
+        assert answer.notes == ("waited for the model to load", "try 6 failed: RateLimited")
+        assert "waits for its model to load" in status(router, FIRST)
+        assert await state_of(actor) == "closed"
+
+
+async def test_a_model_that_goes_on_loading_has_failed(
+    module_nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.attempt.LOADING_PAUSE", 0.05)
+    config: dict[str, Any] = {"type": "huggingface", "loading_timeout": 0.3, "tries": 1}
+    async with (
+        chat_server() as server,
+        room(module_nats_url, "a-model", base_url=server.base_url, **config) as (router, _, _),
+    ):
+        server.reply(LOADING, status=503, content_type="application/json")
+        failed = await failure(router, FIRST)
+        assert (failed.error, failed.retryable) == ("ProviderUnavailable", True)
+        assert failed.tries > 2
+        assert (failed.accepted, failed.usage) == (False, None)
