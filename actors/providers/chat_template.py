@@ -7,6 +7,7 @@ session, so it runs in the bounded sandbox of `actors.providers.sandbox`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -14,10 +15,11 @@ import orjson
 from actors.providers import sandbox
 from actors.providers.chat_completions import tool_of
 from actors.providers.port import ChatMessage, ChatRequest
-from actors.providers.sandbox import TemplateFault, TemplateRefused
+from actors.providers.sandbox import TemplateFault
+from actors.providers.sandbox_work import LONGEST_TEXT, TemplateRefused
 from events.errors import ProviderError
 
-LONGEST_PROMPT: Final = sandbox.LONGEST_TEXT
+LONGEST_PROMPT: Final = LONGEST_TEXT
 
 CHATML: Final = (
     "{% for message in messages %}"
@@ -33,7 +35,18 @@ def render(template: str, request: ChatRequest, *, bos_token: str = "", eos_toke
 
     Raises `ProviderError` where the template is wrong, refuses the conversation, or takes too much.
     """
-    context = {
+    if isinstance(template, _Rendered):
+        if template.why:
+            raise _failed(template.why)
+        return template.prompt
+    try:
+        return sandbox.render(template, _context(request, bos_token, eos_token))
+    except TemplateFault as error:
+        raise _failed(str(error)) from None
+
+
+def _context(request: ChatRequest, bos_token: str, eos_token: str) -> dict[str, Any]:
+    return {
         "messages": [_message(message) for message in request.messages],
         "tools": [tool_of(tool) for tool in request.tools] or None,
         "add_generation_prompt": True,
@@ -41,10 +54,25 @@ def render(template: str, request: ChatRequest, *, bos_token: str = "", eos_toke
         "eos_token": eos_token,
         "raise_exception": _raise_exception,
     }
+
+
+class _Rendered(str):
+    """A template, with the prompt that it made, or why it made none."""
+
+    __slots__ = ("prompt", "why")
+    prompt: str
+    why: str
+
+
+def rendered(request: ChatRequest) -> ChatRequest:
+    """The request, whose template `render` need not run any more; raises nothing."""
+    template = _Rendered(request.chat_template or "")
+    template.prompt = template.why = ""
     try:
-        return sandbox.render(template, context)
+        template.prompt = sandbox.render(str(template), _context(request, "", ""))
     except TemplateFault as error:
-        raise _failed(str(error)) from None
+        template.why = str(error)
+    return replace(request, chat_template=template)
 
 
 def arguments_of(text: str) -> dict[str, Any]:

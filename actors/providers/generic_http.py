@@ -19,11 +19,11 @@ from actors.providers.chat_template import render
 from actors.providers.generic_answer import GenericAnswer, Places, compiled, found
 from actors.providers.http_errors import Refusal, refusal_of
 from actors.providers.http_options import HttpOptions, checked_address
-from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Capabilities, ChatRequest
 from actors.providers.request_template import RequestTemplate
 from actors.providers.sandbox import TemplateFault
 from actors.providers.sse import Format
+from actors.providers.templated import TemplatedProvider
 from events.errors import ProviderError
 from events.values import Value
 
@@ -95,7 +95,7 @@ class GenericHttpOptions(HttpOptions):
     models: tuple[str, ...] = ()
 
 
-class GenericHttpProvider(HttpProvider):
+class GenericHttpProvider(TemplatedProvider):
     """See the module."""
 
     Options = GenericHttpOptions

@@ -21,6 +21,7 @@ from actors.providers.http_errors import Refusal
 from actors.providers.http_options import Address
 from actors.providers.openai import OpenAIOptions, OpenAIProvider
 from actors.providers.port import Capabilities, ChatRequest
+from actors.providers.templated import TemplatedProvider
 from events.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
 
 ROUTER: Final = "https://router.huggingface.co/v1"
@@ -41,7 +42,7 @@ class HuggingFaceOptions(OpenAIOptions):
     loading_timeout: float = Field(default=300.0, gt=0)
 
 
-class HuggingFaceProvider(OpenAIProvider):
+class HuggingFaceProvider(TemplatedProvider, OpenAIProvider):
     """See the module."""
 
     Options = HuggingFaceOptions

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.http_options import Address, HttpOptions
-from actors.providers.http_provider import HttpProvider
 from actors.providers.ollama_chat import (
     OllamaAnswer,
     beside_of,
@@ -26,6 +25,7 @@ from actors.providers.ollama_chat import (
 )
 from actors.providers.pictures import check_pictures, pictures_in
 from actors.providers.port import Capabilities, ChatRequest
+from actors.providers.templated import TemplatedProvider
 from actors.providers.truncation import Sent
 from events.errors import ModelNotFound, ProviderError
 
@@ -62,7 +62,7 @@ class Shown:
     able: frozenset[str]
 
 
-class OllamaProvider(HttpProvider):
+class OllamaProvider(TemplatedProvider):
     """See the module."""
 
     Options = OllamaOptions

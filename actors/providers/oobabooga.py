@@ -26,6 +26,7 @@ from actors.providers.oobabooga_legacy import (
 )
 from actors.providers.openai import OpenAIOptions, OpenAIProvider
 from actors.providers.port import Capabilities, ChatRequest, Delta, Finished
+from actors.providers.templated import TemplatedProvider
 from actors.providers.truncation import Sent
 from events.errors import BadResponse, ModelNotFound, ProviderError, ProviderUnavailable
 
@@ -55,7 +56,7 @@ class OobaboogaOptions(OpenAIOptions):
     first_token_timeout: float = Field(default=300.0, gt=0)
 
 
-class OobaboogaProvider(OpenAIProvider):
+class OobaboogaProvider(TemplatedProvider, OpenAIProvider):
     """See the module."""
 
     Options = OobaboogaOptions

@@ -1,34 +1,23 @@
 """Jinja2 templates in a sandbox that bounds what they take.
 
-What a template may take is bounded: its steps (turns of a loop, calls), its output, the length of
-the texts that it joins, and the numbers that it hands to a function.
+What a template may take is bounded as `actors.providers.sandbox_work` says, so that it ends soon,
+whatever it does.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
+from actors.providers import sandbox_work
+from actors.providers.sandbox_work import LONGEST_TEXT, TemplateRefused
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template, nodes
 
-LONGEST_TEXT: Final = 4 * 1024 * 1024  # characters
-MOST_STEPS: Final = 200_000
-LARGEST_NUMBER: Final = 100_000  # that is handed to a function or filter
 KEPT: Final = 64  # compiled templates
-
-_steps: ContextVar[int] = ContextVar("steps", default=0)
-_WIDE = re.compile(r"%[^a-zA-Z%]*(\*|\d{5,})")
-
-
-class TemplateRefused(Exception):
-    """What the template does is refused, or it refuses what it is given; the text says why."""
 
 
 class TemplateFault(Exception):
@@ -89,7 +78,7 @@ def _bounded_run() -> Iterator[None]:
     """Count the steps anew, and make every failure a `TemplateFault`."""
     from jinja2 import TemplateError, TemplateSyntaxError
 
-    _steps.set(0)
+    sandbox_work.begin()
     try:
         yield
     except TemplateSyntaxError as error:
@@ -104,13 +93,17 @@ def _bounded_run() -> Iterator[None]:
 
 @lru_cache(maxsize=KEPT)
 def _compiled(template: str) -> Template:
+    from actors.providers.sandbox_environment import guarded
+
     environment = _environment()
-    return environment.from_string(_guarded(environment.parse(template)))
+    return environment.from_string(guarded(environment.parse(template)))
 
 
 @lru_cache(maxsize=KEPT)
 def _compiled_expression(template: str) -> Template:
     from jinja2 import nodes
+
+    from actors.providers.sandbox_environment import guarded
 
     environment = _environment()
     expression = _expression(environment.parse(template))
@@ -119,7 +112,7 @@ def _compiled_expression(template: str) -> Template:
     name = nodes.Name("result", "store", lineno=1)
     tree = nodes.Template([nodes.Assign(name, expression, lineno=1)], lineno=1)
     tree.set_environment(environment)
-    return environment.from_string(_guarded(tree))
+    return environment.from_string(guarded(tree))
 
 
 def _expression(tree: nodes.Template) -> nodes.Expr | None:
@@ -133,111 +126,15 @@ def _expression(tree: nodes.Template) -> nodes.Expr | None:
     return None
 
 
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    # Jinja2 is imported where it is first needed.
+    from actors.providers.sandbox_environment import environment
+
+    return environment()
+
+
 def _constant(node: nodes.Expr) -> Any:
     from jinja2 import nodes
 
     return node.value if isinstance(node, nodes.Const) else None
-
-
-# --- bounds ---------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset(["*", "**", "%"])
-
-        def call(self, context: Any, function: Any, /, *args: Any, **named: Any) -> Any:
-            if getattr(function, "__name__", "") in ("format", "format_map"):
-                raise TemplateRefused("it calls format, whose widths are not bounded: use ~")
-            _check([*args, *named.values()])
-            return super().call(context, function, *args, **named)
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            _check_operation(operator, left, right)
-            return super().call_binop(context, operator, left, right)
-
-    environment = Sandbox(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    filters = {name: _bounded(filter) for name, filter in environment.filters.items()}
-    for name in ("format", "xmlattr", "urlize", "pprint"):
-        del filters[name]
-    filters["tojson"] = _to_json
-    filters["counted"] = _counted
-    filters["short"] = _short
-    environment.filters = filters
-    del environment.globals["lipsum"]
-    return environment
-
-
-def _guarded(tree: nodes.Template) -> nodes.Template:
-    """The template with its loops counted and the texts that it joins measured."""
-    from jinja2 import nodes
-
-    def through(filter: str, value: Any) -> nodes.Filter:
-        return nodes.Filter(value, filter, [], [], None, None, lineno=value.lineno)
-
-    for loop in tree.find_all(nodes.For):
-        loop.iter = through("counted", loop.iter)
-    for sum in tree.find_all(nodes.Add):
-        sum.left, sum.right = through("short", sum.left), through("short", sum.right)
-    for joined in tree.find_all(nodes.Concat):
-        joined.nodes = [through("short", each) for each in joined.nodes]
-    return tree
-
-
-def _step() -> None:
-    steps = _steps.get() + 1
-    if steps > MOST_STEPS:
-        raise TemplateRefused(f"it takes more than {MOST_STEPS} steps")
-    _steps.set(steps)
-
-
-def _counted(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        _step()
-        yield value
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str | list | tuple) and len(value) > LONGEST_TEXT:
-        raise TemplateRefused(f"it joins more than {LONGEST_TEXT} characters")
-    return value
-
-
-def _check(given: Sequence[Any]) -> None:
-    _step()
-    for value in given:
-        if isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:
-            raise TemplateRefused(f"it hands {value} to a function")
-
-
-def _check_operation(operator: str, left: Any, right: Any) -> None:
-    _step()
-    if operator == "**" and not (abs(left) <= LARGEST_NUMBER and 0 <= right <= 16):
-        raise TemplateRefused("it takes too high a power")
-    if operator == "*":
-        for one, other in ((left, right), (right, left)):
-            many = isinstance(other, int) and not isinstance(one, int | float)
-            if many and len(one) * other > LONGEST_TEXT:
-                raise TemplateRefused("it multiplies a text too often")
-    if operator == "%" and isinstance(left, str) and _WIDE.search(left):
-        raise TemplateRefused("it formats too wide a field")
-
-
-def _bounded(filter: Callable[..., Any]) -> Callable[..., Any]:
-    # `wraps` takes along what the filter wants to be handed, such as the context.
-    @wraps(filter)
-    def checked(*args: Any, **named: Any) -> Any:
-        _check([*args, *named.values()])
-        return filter(*args, **named)
-
-    return checked
-
-
-def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
-    # Not Jinja2's own, which escapes for HTML.
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import time
+from dataclasses import replace
 
 import pytest
 
 from actors.providers import chat_template
 from actors.providers.chat_template import CHATML, render
 from actors.providers.port import ChatMessage, ChatRequest, Tool
-from events.errors import ProviderError
+from events.errors import ProviderError, ProviderUnavailable
 from events.values import ToolCall
+from tests.contract.provider_calls import listen, made
 
 ASKED = ChatRequest(
     "a-model", (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello {{ 1 }} <b>"))
 )
+
+LONG = "{% set b = 'a' * 4000000 %}"
 
 
 def test_a_conversation_becomes_text() -> None:
@@ -101,6 +107,31 @@ def test_a_template_that_cannot_be_used_says_why(template: str, why: str) -> Non
         "{% set n = namespace(x='x') %}{% for a in range(99) %}"
         "{% set n.x = n.x + n.x %}{% endfor %}",
         "{% for a in range(99999) %}" + "x" * 1000 + "{% endfor %}",
+        LONG + "{% for i in range(800) %}{% set x = b | upper %}{% endfor %}hi",
+        LONG + "{% for i in range(800) %}{% set x = b.upper() %}{% endfor %}hi",
+        LONG + "{% for i in range(800) %}{% set x = b[1:] %}{% endfor %}hi",
+        LONG + "{% set l = [b] + [b] + [b] %}{% set l = l + l + l + l %}{{ l }}",
+        LONG + "{% set x = b.translate({97: b}) %}",
+        "{% set b = '<' * 400000 %}{% for i in range(99) %}{% set x = b|urlencode %}{% endfor %}",
+        "{% set x = ('a' * 20000) | replace('a', 'b' * 5000) %}{{ x | length }}",
+        "{% set x = ('a' * 20000).replace('a', 'b' * 5000) %}{{ x | length }}",
+        "{% set x = ('b' * 5000).join('a' * 20000) %}{{ x | length }}",
+        "{% set x = ('a' * 20000) | map('upper') | join('b' * 5000) %}{{ x | length }}",
+        "{% set x = ('a\n' * 20000) | indent(5000) %}{{ x | length }}",
+        "{% set x = ('\t' * 20000).expandtabs(5000) %}{{ x | length }}",
+        "{{ '%(a)s' * 1000 % {'a': 'b' * 40000} }}",
+        "{{ ('%9999s' * 1000) % (1,) }}",
+        "{% set n = namespace(x=9) %}{% for i in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}",
+        "{{ ('f' * 4000000) | int(0, 16) % 3 }}",
+        "{% set x %}{% for i in range(99999) %}" + "x" * 50_000 + "{% endfor %}{% endset %}",
+        "{% macro m() %}{% for i in range(99999) %}" + "x" * 50_000 + "{% endfor %}{% endmacro %}"
+        "{% set x = m() %}",
+        "".join(f"{{% set x{i + 1} = [x{i}, x{i}] %}}" for i in range(60)) + "{{ x60 }}",
+        "".join(f"{{% set x{i + 1} = dict(a=x{i}, b=x{i}) %}}" for i in range(60)) + "{{ x60 }}",
+        "".join(f"{{% set x{i + 1} = namespace(a=x{i}, b=x{i}) %}}" for i in range(60))
+        + "{{ x60 }}",
+        "{% set n = namespace() %}{% set n.x = n %}{{ n }}",
+        "{% for x in [range(90000)] * 9 recursive %}{{ loop(x) }}{% endfor %}",
     ],
 )
 def test_a_template_cannot_take_all_time_or_memory(template: str) -> None:
@@ -108,6 +139,36 @@ def test_a_template_cannot_take_all_time_or_memory(template: str) -> None:
     with pytest.raises(ProviderError, match="chat_template"):
         render(template, ASKED)
     assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * 1024 * 1024, "2 GiB"
+
+
+def test_what_is_not_counted_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.providers.sandbox_work.LONGEST_RUN", 0.2)
+    began = time.process_time()
+    with pytest.raises(ProviderError, match=r"longer than 0\.2 s"):
+        render("{% for i in range(99999) %}" + "{% set x = 1 %}" * 2000 + "{% endfor %}", ASKED)
+    assert time.process_time() - began < 3
+
+
+async def test_the_loop_goes_on_while_a_template_is_rendered() -> None:
+    """Far more turns than a server that cannot be reached gives time for."""
+    template = "{% for i in range(100000) %}{% for j in 'x' %}{% endfor %}{% endfor %}x"
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.to_thread(int)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    try:
+        async with made("ollama", base_url="http://127.0.0.1:9") as provider:
+            with pytest.raises(ProviderUnavailable):
+                await listen(provider, replace(ASKED, chat_template=template))
+    finally:
+        turning.cancel()
+    assert turns > 200
 
 
 def test_a_long_conversation_is_no_misuse() -> None:
