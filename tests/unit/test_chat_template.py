@@ -168,7 +168,7 @@ async def test_the_loop_goes_on_while_a_template_is_rendered() -> None:
                 await listen(provider, replace(ASKED, chat_template=template))
     finally:
         turning.cancel()
-    assert turns > 200
+    assert turns > 20
 
 
 def test_a_long_conversation_is_no_misuse() -> None:
