@@ -25,7 +25,7 @@ from events.errors import (
 
 LONGEST_MESSAGE = 400  # characters of what the server says
 WISHES = ("temperature", "top_p", "seed", "stop")
-"""Parameters that a model may refuse; where only the value is wrong, that has to be said."""
+"""Parameters that a model may refuse."""
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum context|too many tokens|prompt is too long"
@@ -37,9 +37,12 @@ _FILTERED = re.compile(
 )
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|unrecognized|unknown|not (a )?(known|permitted|allowed)|deprecated"
-    r"|cannot both|extra[_ ](inputs|forbidden|fields)",
+    r"|cannot both|extra[_ ](inputs|forbidden|fields)|only [\w ]+ supported|unavailable"
+    r"|missing field|must be one of|must be '[^']+' or '",
     re.IGNORECASE,
 )
+_BAD_VALUE = re.compile(r"invalid[_ ](json[_ ])?schema|\bimages?\b", re.IGNORECASE)
+"""What one request holds is wrong: a schema, or a picture, of which there are formats too."""
 _NO_CREDIT_CODE = re.compile(
     r"insufficient_(quota|balance|credit|funds)|billing|payment|spend_limit", re.IGNORECASE
 )
@@ -105,12 +108,17 @@ class Refusal:
         return f"{self.codes} {self.message}"
 
     def is_about(self, parameter: str) -> bool:
-        """Whether the request is refused because that parameter is not known."""
-        if self.status not in (400, 404, 422) or _TOO_LONG.search(self.words):
+        """Whether the request is refused because that parameter is not known.
+
+        A wrong value of it, such as a schema that does not hold together, is another matter: it
+        says nothing about the next request.
+        """
+        words = self.words
+        if self.status not in (400, 404, 422) or _TOO_LONG.search(words):
             return False
-        if parameter in WISHES and not _UNSUPPORTED.search(self.words):
+        if not _UNSUPPORTED.search(words) or _BAD_VALUE.search(words):
             return False
-        return re.search(rf"\b{parameter}\b", self.words) is not None
+        return re.search(rf"\b{parameter}\b(?!\S*\.schema\b)", words) is not None
 
 
 def refusal(status: int, body: bytes, headers: Mapping[str, str], secrets: Secrets) -> Refusal:

@@ -14,7 +14,13 @@ import pytest
 from actors.providers.anthropic_messages import closed, normalised
 from actors.providers.pace import Paced
 from actors.providers.port import ChatMessage, ChatRequest, Provider, Tool
-from events.errors import ContentFiltered, ContextTooLong, ProviderUnavailable, RateLimited
+from events.errors import (
+    ContentFiltered,
+    ContextTooLong,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
 from events.values import Parameters, ToolCall, Usage
 from tests.contract.every_provider import answer, serving
 from tests.contract.provider_calls import Answered, listen
@@ -238,6 +244,22 @@ async def test_what_a_model_does_not_take_is_left_out_once_and_for_all() -> None
         assert [{"temperature", "top_p"} & body.keys() for body in bodies] == [
             {"temperature", "top_p"}, {"temperature"}, set(), set(),
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "output_config.format.schema: For 'object' type, property 'x' is not supported",
+        "output_config.format.schema: too many optional parameters (30)",
+    ],
+)
+async def test_a_schema_that_is_refused_is_an_error_of_its_own(said: str) -> None:
+    asked = replace(ASKED, parameters=Parameters(schema_={"type": "object"}))
+    async with asking(DIALECT.failure(400, said), status=400) as (server, provider):
+        with pytest.raises(ProviderError, match="It says: output_config"):
+            await listen(provider, asked)
+        assert len(server.requests) == 1
+        assert provider.capabilities(ASKED.model).structured_output
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,22 @@ async def test_a_server_that_takes_no_schema_is_asked_without() -> None:
         assert ["format" in request.body for request in server.requests] == [True, False]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "invalid message content type: unsupported image format",
+        "model does not exist in this format: please pull again",
+        "invalid JSON schema in format",
+    ],
+)
+async def test_other_words_about_formats_say_nothing_about_schemas(said: str) -> None:
+    asked = replace(ASKED, parameters=Parameters(schema_={"type": "object"}))
+    async with serving(DIALECT, DIALECT.failure(400, said), status=400) as (server, provider):
+        with pytest.raises(ProviderError, match=said):
+            await listen(provider, asked)
+        assert len(server.requests) == 1
+
+
 # --- templates -----------------------------------------------------------------------------------
 
 

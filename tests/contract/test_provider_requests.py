@@ -108,6 +108,43 @@ async def test_a_schema_that_the_server_refuses_is_left_out_and_noted() -> None:
         assert provider.capabilities("another-model").structured_output
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        error(
+            "Invalid schema for response_format 'answer': In context=('properties', 'unsupported'),"
+            " 'allOf' is not permitted.",
+            param="response_format",
+            code="invalid_json_schema",
+        ),
+        error("response_format.json_schema.schema: property 'x' is not supported"),
+        error("response_format: the schema has too many properties", param="response_format"),
+    ],
+)
+async def test_one_bad_schema_is_an_error_of_its_own(said: bytes) -> None:
+    """It changes nothing for whoever asks with a good one."""
+    asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
+    async with scripted() as (server, provider):
+        server.reply(said, status=400, content_type="application/json")
+        server.reply(*whole("{}"))
+        with pytest.raises(ProviderError, match=r"refuses the request.*It says: ") as caught:
+            await listen(provider, asked)
+        assert not caught.value.retryable
+        assert len(server.requests) == 1
+        assert provider.capabilities("a-model").structured_output
+        await listen(provider, asked)
+        assert "response_format" in server.requests[1].body
+
+
+async def test_a_limit_of_tokens_that_is_too_large_is_an_error() -> None:
+    said = "max_tokens is too large: 200000. This model supports at most 128000 completion tokens"
+    async with scripted() as (server, provider):
+        server.reply(error(said, param="max_tokens", code="invalid_value"), status=400)
+        with pytest.raises(ProviderError, match="at most 128000"):
+            await listen(provider, replace(ASKED, parameters=Parameters(max_tokens=200_000)))
+        assert len(server.requests) == 1
+
+
 async def test_a_schema_is_not_sent_where_the_configuration_says_so() -> None:
     asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
     async with scripted(structured_output=False) as (server, provider):
@@ -150,7 +187,7 @@ async def test_an_old_server_is_asked_without_what_it_does_not_know() -> None:
 async def test_what_is_refused_again_is_an_error_and_not_remembered() -> None:
     asked = replace(ASKED, parameters=Parameters(schema_=SCHEMA))
     async with scripted() as (server, provider):
-        server.reply(error("response_format is wrong, and so is all else"), status=400)
+        server.reply(error("response_format is unknown, and so is all else"), status=400)
         with pytest.raises(ProviderError, match="refuses the request"):
             await listen(provider, asked)
         assert len(server.requests) == 2
