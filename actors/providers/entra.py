@@ -7,6 +7,7 @@ and a second HTTP stack.
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import monotonic
 from typing import Final
 from urllib.parse import quote
@@ -20,7 +21,10 @@ from actors.providers.http_options import Address
 from events.errors import AuthenticationFailed, BadResponse, ProviderError, ProviderUnavailable
 from events.values import Value
 
+_log = logging.getLogger(__name__)
+
 RENEWED_BEFORE: Final = 300.0  # seconds before a token ends
+RENEWAL_PAUSE: Final = 30.0  # seconds after one that failed
 TOKEN_WITHIN: Final = 20.0  # seconds
 LONGEST_TOKEN: Final = 64 * 1024  # bytes of the whole reply
 
@@ -51,23 +55,38 @@ class EntraToken:
         self._hide(self._secret)
         self._token = ""
         self._ends = self._renew_at = 0.0
-        self._fetching = asyncio.Lock()
+        self._fetching: asyncio.Task[ProviderError | None] | None = None
 
     async def bearer(self) -> str:
-        """A token that is valid now; renewed before its end, by one caller for all.
+        """A token that is valid now, fetched once for all who wait.
 
-        Raises `AuthenticationFailed` where Entra ID gives none, and the errors of a provider that
-        cannot be reached; not while an earlier token is still valid.
+        Nobody waits while there is one: it is renewed before its end, beside the calls. Raises
+        `AuthenticationFailed` where Entra ID gives none, and the errors of a provider that cannot
+        be reached; not while an earlier token is still valid.
         """
-        async with self._fetching:
-            now = monotonic()
+        now = monotonic()
+        if now < self._ends:
             if now >= self._renew_at:
-                try:
-                    await self._fetch(now)
-                except ProviderError:
-                    if now >= self._ends:
-                        raise
+                self._renewal()
             return self._token
+        if error := await asyncio.shield(self._renewal()):
+            raise error
+        return self._token
+
+    def _renewal(self) -> asyncio.Task[ProviderError | None]:
+        """The request for a token that is under way."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._renew(), name="token of Entra ID")
+        return self._fetching
+
+    async def _renew(self) -> ProviderError | None:
+        try:
+            await self._fetch(monotonic())
+        except ProviderError as error:
+            _log.warning("%s", error)
+            self._renew_at = monotonic() + RENEWAL_PAUSE
+            return error
+        return None
 
     def forget(self) -> None:
         """The service did not take the token: fetch another one next time."""
@@ -75,6 +94,9 @@ class EntraToken:
 
     async def close(self) -> None:
         """Give back connections."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
         await self._http.close()
 
     async def _fetch(self, now: float) -> None:

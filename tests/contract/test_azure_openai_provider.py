@@ -36,6 +36,7 @@ from tests.servers.dialects.azure_openai import (
 from tests.servers.dialects.dialect import KEY, MODEL
 from tests.servers.entra import CLIENT, SECRET, TENANT, TokenServer, token_server
 from tests.servers.scripted import ScriptedServer
+from tests.waiting import eventually
 
 DATED, UNDATED = AzureDialect(), AzureV1Dialect()
 HARM = {
@@ -167,7 +168,9 @@ async def test_a_token_is_fetched_once_and_kept() -> None:
         }
 
 
-async def test_a_token_is_renewed_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_is_renewed_before_it_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     now = 1000.0
     monkeypatch.setattr("actors.providers.entra.monotonic", lambda: now)
     async with with_entra() as (server, provider, tokens):
@@ -175,16 +178,57 @@ async def test_a_token_is_renewed_before_it_ends(monkeypatch: pytest.MonkeyPatch
         now += 3599 - 301
         await listen(provider, ASKED)
         now += 2
-        await listen(provider, ASKED)
-        assert sent_tokens(server) == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
+
+        async def renewed() -> bool:
+            await listen(provider, ASKED)
+            return sent_tokens(server)[-1] == "Bearer token-2"
+
+        await eventually(renewed, within=5, what="the renewed token")
+        assert sent_tokens(server)[:3] == ["Bearer token-1"] * 3, "nobody waits for it"
+        assert len(tokens.forms) == 2
         # One that cannot be renewed is used as long as it is valid, and no longer.
         tokens.down = True
-        now += 3598
+        now += 3500
+        await listen(provider, ASKED)
+        await eventually(lambda: len(tokens.forms) == 3, within=5, what="another renewal")
+        await eventually(lambda: "no token" in caplog.text, within=5, what="its failure")
         await listen(provider, ASKED)
         assert sent_tokens(server)[-1] == "Bearer token-2"
-        now += 2
+        assert len(tokens.forms) == 3, "after a failure there is a pause"
+        now += 31
+        await listen(provider, ASKED)
+        await eventually(lambda: len(tokens.forms) == 4, within=5, what="the next renewal")
+        now += 100
         with pytest.raises(ProviderUnavailable, match="no token from Entra ID"):
             await listen(provider, ASKED)
+
+
+async def test_a_token_service_that_says_nothing_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("actors.providers.entra.monotonic", lambda: now)
+    async with with_entra() as (server, provider, tokens):
+        await listen(provider, ASKED)
+        tokens.silent = True
+        now += 3599 - 290
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(listen(provider, ASKED) for _ in range(8)))
+        assert sent_tokens(server) == ["Bearer token-1"] * 9
+        await eventually(lambda: len(tokens.forms) == 2, within=5, what="one renewal for all")
+
+
+async def test_without_a_token_all_fail_together_and_not_one_after_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.providers.entra.TOKEN_WITHIN", 0.3)
+    async with with_entra() as (server, provider, tokens):
+        tokens.silent = True
+        calls = [listen(provider, ASKED) for _ in range(8)]
+        failures = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(failure) for failure in failures} == {ProviderUnavailable}
+        assert len(tokens.forms) == 1
+        assert server.requests == []
 
 
 async def test_a_token_that_is_not_taken_is_fetched_anew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ class TokenServer:
 
     lifetime: int = 3599
     down: bool = False
+    silent: bool = False
     url: str = ""
     forms: list[dict[str, str]] = field(default_factory=list)
 
@@ -24,6 +26,8 @@ class TokenServer:
         """Take a request for a token."""
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.forms.append(form)
+        if self.silent:
+            await asyncio.Event().wait()
         if self.down:
             return web.Response(text="oops", status=503)
         if request.path != f"/{TENANT}/oauth2/v2.0/token" or form["client_secret"] != SECRET:
@@ -47,7 +51,7 @@ async def token_server() -> AsyncIterator[TokenServer]:
     server = TokenServer()
     app = web.Application()
     app.router.add_post("/{path:.*}", server.post)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
