@@ -1,8 +1,9 @@
 """The provider `ollama`: models of an Ollama server, by its own API.
 
 Ollama drops what does not fit into the context that it was started with and says nothing of it. So
-the context is asked for with every request, as large as the model allows within a bound, and what
-the server says it has read is compared with what was sent.
+the context is asked for with every request, as large as the model allows within a bound, and
+nothing is to be dropped. Older servers know no such wish: what they say they have read is compared
+with what was sent.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class OllamaProvider(TemplatedProvider):
                 notes.append("tools: shown to the chat_template alone; calls are not read")
         else:
             body |= chat_of(request)
-        body |= beside_of(parameters)
+        # Servers from the end of 2025 on refuse what is too long then; the others take no notice.
+        body |= {"truncate": False, "shift": False, **beside_of(parameters)}
         body["options"] = options_of(parameters, self._num_ctx(request.model))
         return {**body, "model": request.model, "stream": self._options.stream}, tuple(notes)
 

@@ -12,9 +12,14 @@ from typing import Final, Self
 from actors.providers.port import ChatRequest, Finished
 
 CHARACTERS: Final = 8  # that a token has at most on average, where no character is repeated
+DENSE: Final = 2  # the same, in scripts that write no spaces and a syllable or word with each sign
 CLEARLY: Final = 0.9  # of the fewest tokens that were sent; with fewer than that, some are missing
 
 _WORD = re.compile(r"\w+")
+# Kana, Bopomofo, Chinese characters, Yi: all of `\w`, but words of many tokens.
+_DENSE = re.compile(
+    "[\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u9fff\ua000-\ua48f\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _REPEATED = re.compile(r"(.)\1+", re.DOTALL)
 
 
@@ -23,8 +28,10 @@ def fewest_tokens(text: str) -> int:
 
     A token holds no two words, and seldom more than a few characters unless they repeat.
     """
+    text = _REPEATED.sub(r"\1", text)
+    text, dense = _DENSE.subn(" ", text)
     words = sum(1 for _ in _WORD.finditer(text))
-    return max(words, len(_REPEATED.sub(r"\1", text)) // CHARACTERS)
+    return dense // DENSE + max(words, (len(text) - dense) // CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Sent:
         read, most = usage.input + usage.cache_read + usage.cache_write, self.context
         if read < CLEARLY * self.at_least:
             said = f"the server read {read} tokens of at least {self.at_least} that were sent"
+        elif most is not None and self.at_least > read and _at_a_cut(read / most):
+            said = f"the server read {read} tokens, as many as are left where it cuts"
         elif most is not None and read >= most:
             said = f"the server read {read} tokens, all that the context holds"
         elif most is not None and read + usage.output + usage.reasoning > most:
@@ -58,3 +67,11 @@ class Sent:
             return finished
         note = f"truncated: {said} (context {most or 'unknown'}): raise it, or shorten what is sent"
         return replace(finished, notes=(*finished.notes, note))
+
+
+def _at_a_cut(part: float) -> bool:
+    """Whether a server that leaves something out leaves about that part of its context full.
+
+    Some fill all of it, some drop half to have room for the answer.
+    """
+    return part >= 0.95 or 0.45 <= part <= 0.55

@@ -161,6 +161,9 @@ def said(words: int, written: int = 5) -> ChatRequest:
         (1000, 700, 5, "read 700 tokens of at least 1000"),
         (10_000, 8192, 5, "read 8192 tokens of at least 10000"),
         (8000, 8192, 5, "all that the context holds"),
+        (8800, 8150, 5, "where it cuts"),
+        (4400, 4090, 5, "where it cuts"),
+        (6600, 6200, 5, None),
         (6000, 8000, 100, None),
         (6000, 8000, 500, "while the answer was written"),
         (1000, None, 5, None),
@@ -174,6 +177,32 @@ async def test_silent_truncation_is_found(
         notes = (await listen(provider, said(words))).end.notes
         assert [note.split(":")[0] for note in notes] == (["truncated"] if found else [])
         assert (found or "") in "".join(notes)
+
+
+async def test_truncation_is_found_where_words_have_no_spaces_between() -> None:
+    """Sixteen characters are about nine tokens; the server has read half of its context."""
+    text = "我们今天讨论事件日志的设计与实现" * 1500
+    end = line(message={"role": "assistant", "content": "好"}, **last("stop", 4100, 5))
+    async with ollama(end) as (_, provider):
+        asked = replace(ASKED, messages=(ChatMessage("user", text),))
+        [note] = (await listen(provider, asked)).end.notes
+        assert note.startswith("truncated: ")
+    end = line(message={"role": "assistant", "content": "好"}, **last("stop", 900, 5))
+    async with ollama(end) as (_, provider):
+        asked = replace(ASKED, messages=(ChatMessage("user", text[:1600]),))
+        assert not (await listen(provider, asked)).end.notes
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE])
+async def test_nothing_is_to_be_dropped_unless_that_is_wanted(template: str | None) -> None:
+    asked = replace(ASKED, chat_template=template)
+    wanted = replace(asked, parameters=Parameters(extra={"truncate": True, "shift": True}))
+    async with ollama() as (server, provider):
+        server.reply(*HELLO, content_type=DIALECT.content_type)
+        for request in (asked, wanted):
+            await listen(provider, request)
+        sent = [(one.body["truncate"], one.body["shift"]) for one in server.requests]
+        assert sent == [(False, False), (True, True)]
 
 
 async def test_what_extra_asks_for_is_what_was_allowed() -> None:
@@ -192,7 +221,8 @@ async def test_what_extra_asks_for_is_what_was_allowed() -> None:
         ("=" * 800, 0),
         (" " * 800 + "x", 1),
         ("ab" * 400, 100),
-        ("東京都" * 80, 30),
+        ("東京都" * 80, 120),
+        ("我们今天讨论 the event log 事件日志的设计。", 9),
     ],
 )
 def test_tokens_are_counted_low(text: str, fewest: int) -> None:
