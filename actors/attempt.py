@@ -78,12 +78,13 @@ class Attempt:
         while True:
             desk.breaker.check()
             async with desk.line.place(self, again=self._tries > 0):
-                await desk.in_turn(1 + self._characters / CHARACTERS_OF_TOKEN, self.tell)
+                tokens = 1 + self._characters / CHARACTERS_OF_TOKEN
+                await desk.in_turn(tokens, self.tell)
                 desk.breaker.check()
                 self.waiting = False
                 self._tries += 1
                 try:
-                    with desk.breaker.call():
+                    with desk.pace.call(tokens), desk.breaker.call():
                         finished = await self._try(request)
                     return await self._to_answered(finished)
                 except ProviderError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LONGEST_RETRY_AFTER = 60.0  # seconds; a provider that wants a longer pause has failed
 WORTH_TELLING = 1.0  # seconds of a wait
+LOOKED_AGAIN = 1.0  # seconds after which a wait is thought over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Desk:
         without end: what is known is a guess, and the provider decides. Raises `RateLimited` where
         the provider said that it takes no call for long.
         """
-        waited = 0.0
+        waited = told = 0.0
         while waited < LONGEST_RETRY_AFTER and (wait := self.pace.wait(tokens)) > 0:
             if wait > LONGEST_RETRY_AFTER:
                 raise RateLimited(
@@ -70,11 +71,13 @@ class Desk:
                     retry_after=wait,
                 )
             wait *= random.uniform(1.0, 1.05)  # not all at once after it
-            if wait >= WORTH_TELLING:
+            if wait >= WORTH_TELLING and waited + wait > told + WORTH_TELLING:
+                told = waited + wait
                 tell(f"waits {wait:.0f} s for the rate limit of its provider")
+            # What is known changes with every answer, mostly for the better.
+            wait = min(wait, LOOKED_AGAIN)
             await asyncio.sleep(wait)
             waited += wait
-        self.pace.spend(tokens)
 
     def tell_places(self) -> None:
         """Have those who wait for a place tell how many are before them, where that changed."""

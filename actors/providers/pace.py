@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol, runtime_checkable
@@ -48,9 +49,30 @@ class _Bucket:
             return 0.0  # what never fits is the server's to refuse
         if self.limit is None or self.limit <= self.left:
             return 0.0 if self.left - self.spent >= wanted else self.full - now
-        rate = (self.limit - self.left) / (self.full - self.at)
-        there = self.left + rate * (now - self.at) - self.spent
-        return max(0.0, (wanted - there) / rate)
+        return max(0.0, (wanted + self.spent - self.there(now)) / self._rate(self.limit))
+
+    def there(self, now: float) -> float:
+        """What has come back by now, before it is full."""
+        if self.limit is None or self.limit <= self.left:
+            return self.left
+        return self.left + self._rate(self.limit) * (now - self.at)
+
+    def _rate(self, limit: float) -> float:
+        return (limit - self.left) / (self.full - self.at)
+
+    def bound(self, other: _Bucket, now: float) -> None:
+        """Hold no more than `other`, which may be the newer of the two."""
+        if now < other.full and other.limit == self.limit and other.there(now) < self.left:
+            self.left = other.there(now)
+            self.full = max(self.full, other.full)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One that is under way, and was sent at `at`."""
+
+    tokens: float
+    at: float
 
 
 class Pace:
@@ -60,13 +82,25 @@ class Pace:
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
         self._held_until = 0.0
+        self._unanswered: dict[int, _Call] = {}  # the longest under way first
+        self._sent = 0
 
     def learn(self, headers: Mapping[str, str], *, limited: bool = False) -> None:
-        """Take note of the headers of an answer; `limited` where it was refused for its rate."""
+        """Take note of the headers of an answer; `limited` where it was refused for its rate.
+
+        It is taken for that of the call that is longest under way; what the others take may not be
+        counted in it yet.
+        """
         now = self._clock()
+        oldest = next(iter(self._unanswered), None)
+        answered = None if oldest is None else self._unanswered.pop(oldest)
         for kind in ("requests", "tokens", "input-tokens"):
             bucket = _bucket(headers, kind, now)
             if bucket is not None:
+                known = self._buckets.get(kind)
+                if known is not None and answered is not None and answered.at <= known.at:
+                    bucket.bound(known, now)
+                bucket.spent = sum(_share(kind, call) for call in self._unanswered.values())
                 self._buckets[kind] = bucket
                 if limited and bucket.left < 1 and "retry-after" not in headers:
                     # Nothing came back steadily, or it would not have been refused.
@@ -88,10 +122,27 @@ class Pace:
         )
         return max(0.0, self._held_until - now, min(learned, LONGEST_LEARNED))
 
-    def spend(self, tokens: float = 1) -> None:
-        """Count a call of about so many tokens that is sent now."""
+    def spend(self, tokens: float = 1) -> int:
+        """Count a call of about so many tokens that is sent now; gives its number."""
+        self._sent += 1
+        call = self._unanswered[self._sent] = _Call(tokens, self._clock())
         for kind, bucket in self._buckets.items():
-            bucket.spent += 1 if kind == "requests" else tokens
+            bucket.spent += _share(kind, call)
+        return self._sent
+
+    @contextmanager
+    def call(self, tokens: float = 1) -> Iterator[None]:
+        """The same; its end is that of the call, whether there were headers or not."""
+        number = self.spend(tokens)
+        try:
+            yield
+        finally:
+            self._unanswered.pop(number, None)
+
+
+def _share(kind: str, call: _Call) -> float:
+    """What a call takes of a limit of that kind."""
+    return 1 if kind == "requests" else call.tokens
 
 
 def _bucket(headers: Mapping[str, str], kind: str, now: float) -> _Bucket | None:

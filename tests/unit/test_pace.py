@@ -82,6 +82,44 @@ def test_calls_since_the_last_answer_count() -> None:
     assert pace.wait() == pytest.approx(1)
 
 
+def test_calls_under_way_are_not_forgotten_with_the_next_answer() -> None:
+    pace = Pace(Clock())
+    pace.learn(openai("requests", 60, 40, "20s"))
+    for _ in range(40):
+        pace.spend()
+    assert pace.wait() == pytest.approx(1)
+    pace.learn(openai("requests", 60, 39, "21s"))  # of the first of them
+    assert pace.wait() == pytest.approx(1)
+    for left in range(38, 0, -1):
+        pace.learn(openai("requests", 60, left, f"{60 - left}s"))
+    pace.learn(openai("requests", 60, 1, "59s"))
+    assert pace.wait() == 0, "all have answered"
+
+
+def test_a_call_that_ends_without_headers_is_under_way_no_longer() -> None:
+    pace = Pace(Clock())
+    with pace.call(50), pytest.raises(OSError, match="gone"), pace.call(950):
+        raise OSError("gone")
+    pace.learn(openai("tokens", 1000, 100, "9s"))
+    assert pace.wait(100) == 0
+
+
+def test_an_older_answer_does_not_raise_what_is_left() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    with pace.call(), pace.call():
+        clock.now += 1
+        pace.learn(openai("requests", 60, 0, "60s"))
+        pace.learn(openai("requests", 60, 20, "40s"))
+        assert pace.wait() == pytest.approx(1)
+    clock.now += 0.5
+    assert pace.wait() == pytest.approx(0.5)
+    # That of a call which was sent after it is believed.
+    with pace.call():
+        pace.learn(openai("requests", 60, 20, "40s"))
+    assert pace.wait() == 0
+
+
 def test_tokens_are_waited_for_as_many_as_a_call_wants() -> None:
     pace = Pace(Clock())
     pace.learn({**openai("requests", 100, 99, "1s"), **openai("tokens", 1000, 400, "6s")})
