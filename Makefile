@@ -4,6 +4,8 @@
 PYTHON ?= python3
 DEMO   ?= 1
 ARGS   ?=
+# Most of the slow tests wait for processes to start, so more fit than there are cores.
+JOBS   ?= 3
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -31,7 +33,7 @@ run: $(VENV)/run.stamp ## Start the room and hold the demonstration (DEMO=0: onl
 	@exec $(BIN)/control-room serve $(if $(filter 0 no off false,$(DEMO)),--no-demo,--demo) $(ARGS)
 
 test: $(VENV)/test.stamp ## Run every test but the chaos runs
-	@$(BIN)/python -m pytest -q --durations=15 -m "not chaos" $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --durations=15 -m "not chaos" $(ARGS)
 
 install: $(VENV)/test.stamp ## Install what the room, its tests and the checks need
 
