@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.providers.assembly import Assembly, Channel, Notes, Piece
 from actors.providers.port import Finished
+from actors.providers.tool_calls import ToolCalls
+from events.errors import BadResponse
 from events.values import Usage
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Places:
     text: JSONPath
     streamed: bool
     reasoning: JSONPath | None = None
+    calls: JSONPath | None = None
     finish: JSONPath | None = None
     error: JSONPath | None = None
     done: JSONPath | None = None
@@ -80,6 +83,7 @@ class GenericAnswer(Assembly):
         super().__init__(provider)
         self._places = places
         self._usage: dict[str, int] = {}
+        self._calls = ToolCalls()
 
     def mark_end(self) -> None:
         if self.finish_reason is None:
@@ -98,6 +102,8 @@ class GenericAnswer(Assembly):
         for channel, path in paths:
             if text := _text(found(path, item)):
                 pieces.append((channel, text))
+        if calls := found(places.calls, item):
+            self.size += self._calls.take(calls)
         for name, path in places.usage.items():
             if (count := found(path, item)) is not None:
                 self._usage[name] = int(count)
@@ -105,7 +111,7 @@ class GenericAnswer(Assembly):
             self.finish_reason = _REASONS.get(str(reason).lower(), str(reason).lower())
         if places.streamed:
             self._look_for_end(item)
-        elif found(places.text, item) is None:
+        elif found(places.text, item) is None and not calls:
             raise KeyError
         else:
             self.mark_end()
@@ -119,10 +125,18 @@ class GenericAnswer(Assembly):
             self.mark_end()
 
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
+        calls = self._calls.complete()
+        if finish_reason == "tool_calls" and not calls:
+            raise BadResponse(
+                f"provider {self.provider!r} says that it calls tools, and no call stands where its"
+                " tool_calls_path says: correct that"
+            )
         return Finished(
-            finish_reason,
+            # Some say no more than that they stop.
+            "tool_calls" if calls and finish_reason == "stop" else finish_reason,
             usage=normalised(self._usage),
             usage_raw=dict(self._usage) or None,
+            tool_calls=calls,
             notes=notes,
         )
 

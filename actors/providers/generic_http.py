@@ -71,6 +71,7 @@ class StreamOptions(Value):
     done_value: Any = None
     finish_path: Path | None = None
     reasoning_path: Path | None = None
+    tool_calls_path: Path | None = None
 
 
 class GenericHttpOptions(HttpOptions):
@@ -80,7 +81,8 @@ class GenericHttpOptions(HttpOptions):
     `request.tools` in OpenAI's form, `prompt` (the last message, or all that a `chat_template`
     makes of them), `config` (`model_name`, `temperature`, `top_p`, `max_tokens`, `seed`, `stop` and
     what is in `extra`), `api_key`, and `request` (`model`, `role`, `purpose`, `schema`, `stream`).
-    The paths are JSONPaths into the answer. `models` are those to be had.
+    The paths are JSONPaths into the answer; at `tool_calls_path` is a list in OpenAI's form, and
+    without it no tools are sent. `models` are those to be had.
     """
 
     endpoint: Annotated[str, AfterValidator(_endpoint)]
@@ -88,6 +90,7 @@ class GenericHttpOptions(HttpOptions):
     response_path: Path
     reasoning_path: Path | None = None
     finish_path: Path | None = None
+    tool_calls_path: Path | None = None
     error_path: Path = "$.error"
     usage_paths: dict[Count, Path] = Field(default_factory=dict)
     # False, as with every provider, asks for whole answers, which is what is asked for here anyway.
@@ -112,6 +115,7 @@ class GenericHttpProvider(TemplatedProvider):
     def capabilities(self, model: str) -> Capabilities:
         return Capabilities(
             structured_output=self._template.uses("request.schema"),
+            tools=self._template.uses("request.tools") and self._places.calls is not None,
             chat_template=self._template.uses("prompt"),
             context_length=self._options.context_length,
             max_tokens=self._template.uses("config.max_tokens"),
@@ -153,6 +157,8 @@ class GenericHttpProvider(TemplatedProvider):
             for name in wanted
             if not self._template.uses(name) and name.partition(".")[2] not in parameters.extra
         ]
+        if request.tools and self._template.uses("request.tools") and self._places.calls is None:
+            notes.append("tools: without tool_calls_path no call could be read, so none was sent")
         for name, value in parameters.extra.items():
             if self._template.uses(f"config.{name}"):
                 continue
@@ -167,7 +173,7 @@ class GenericHttpProvider(TemplatedProvider):
             "model": request.model,
             "role": request.role,
             "purpose": request.purpose,
-            "tools": [tool_of(tool) for tool in request.tools] or None,
+            "tools": self._tools(request),
             "schema": request.parameters.schema_,
             "stream": self._places.streamed,
         }
@@ -183,6 +189,11 @@ class GenericHttpProvider(TemplatedProvider):
             template = request.chat_template
             context["prompt"] = render(template, request) if template else (said or [""])[-1]
         return context
+
+    def _tools(self, request: ChatRequest) -> list[dict[str, Any]] | None:
+        if self._places.calls is None:
+            return None
+        return [tool_of(tool) for tool in request.tools] or None
 
     # --- the answer ----------------------------------------------------------------------------
 
@@ -221,6 +232,7 @@ def _places(options: GenericHttpOptions) -> Places:
         text=compiled(stream.text_path if stream else options.response_path),
         streamed=bool(stream),
         reasoning=path("reasoning_path"),
+        calls=path("tool_calls_path"),
         finish=path("finish_path"),
         error=path("error_path"),
         done=compiled(stream.done_path) if stream and stream.done_path else None,

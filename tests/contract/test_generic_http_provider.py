@@ -22,7 +22,7 @@ from events.errors import (
     ContentFiltered,
     ProviderError,
 )
-from events.values import Parameters, Usage
+from events.values import Parameters, ToolCall, Usage
 from tests.contract.provider_calls import KEY, listen, made
 from tests.servers.dialects.dialect import PICTURE
 from tests.servers.scripted import HANG, ScriptedServer, Step, listening
@@ -147,6 +147,47 @@ async def test_a_chat_template_makes_the_prompt() -> None:
         assert not provider.capabilities("m").chat_template
 
 
+async def test_tools_are_sent_only_where_calls_can_be_read() -> None:
+    asked = replace(ASKED, tools=(Tool("t", "T.", {}),))
+    async with asking(request_template={"tools": "{{ request.tools }}"}) as (server, provider):
+        assert not provider.capabilities("a-model").tools
+        answered = await listen(provider, asked)
+        assert server.requests[0].body == {}
+        [note] = answered.end.notes
+        assert "tool_calls_path" in note
+
+
+async def test_calls_are_read_whole_and_in_parts() -> None:
+    asked = replace(ASKED, tools=(Tool("t", "T.", {}),))
+    how: dict[str, Any] = {
+        "request_template": {"tools": "{{ request.tools }}"},
+        "finish_path": "$.why",
+        "tool_calls_path": "$.calls",
+    }
+    call = {"id": "c1", "function": {"name": "t", "arguments": '{"a":'}}
+    rest = {"index": 0, "function": {"arguments": "1}"}}
+    expected = (ToolCall(id="c1", name="t", arguments='{"a":1}'),)
+    whole = {"id": "c1", "function": {"name": "t", "arguments": '{"a":1}'}}
+    for reason in ("tool_use", "stop"):
+        body = json.dumps({"calls": [whole], "why": reason}).encode()
+        async with asking(body, **how) as (_, provider):
+            assert provider.capabilities("a-model").tools
+            end = (await listen(provider, asked)).end
+            assert (end.finish_reason, end.tool_calls) == ("tool_calls", expected)
+    steps = events({"calls": [call]}, {"calls": [rest], "why": "tool_calls"})
+    steps.append(b"data: [DONE]\n\n")
+    async with asking(*steps, content_type="text/event-stream", stream=SSE, **how) as (_, provider):
+        end = (await listen(provider, asked)).end
+        assert (end.finish_reason, end.tool_calls) == ("tool_calls", expected)
+
+
+async def test_calls_that_are_not_there_are_a_bad_response() -> None:
+    body = json.dumps({"choices": [{"message": {"content": "I call."}}], "why": "tool_use"})
+    async with asking(body.encode(), finish_path="$.why") as (_, provider):
+        with pytest.raises(BadResponse, match="tool_calls_path"):
+            await listen(provider, ASKED)
+
+
 async def test_what_has_no_place_is_noted_and_extra_is_passed_through() -> None:
     parameters = Parameters(
         seed=3, max_tokens=7, extra={"top_k": 5, "style": "plain", "max_tokens": 9, "model": "x"}
@@ -158,7 +199,11 @@ async def test_what_has_no_place_is_noted_and_extra_is_passed_through() -> None:
         "in": {"style": "plain"}, "model": "a-model", "top_k": 5, "max_tokens": 9,
     }  # fmt: skip
     assert sorted(note.split(":")[0] for note in notes) == ["model", "seed", "tools"]
-    body, notes = await sent({"all": "{{ config }}", "tools": "{{ request.tools }}"}, asked)
+    body, notes = await sent(
+        {"all": "{{ config }}", "tools": "{{ request.tools }}"},
+        asked,
+        tool_calls_path="$.choices[0].message.tool_calls",
+    )
     assert body["all"]["seed"] == 3
     assert body["tools"][0]["function"]["name"] == "t"
     assert notes == []

@@ -359,6 +359,8 @@ async def test_a_template_of_the_participant_is_rendered_here() -> None:
             "model": MODEL,
             "stream": True,
             "raw": True,
+            "truncate": False,
+            "shift": False,
             "prompt": "<system>Be brief.<user>Hello<assistant>",
             "options": {"num_ctx": CONTEXT, "temperature": 0.5, "stop": ["<user>"]},
         }

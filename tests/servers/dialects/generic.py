@@ -20,6 +20,7 @@ TEMPLATE = {
         "form": "{{ request.schema }}",
     },
     "live": "{{ request.stream }}",
+    "abilities": "{{ request.tools }}",
     "greeting": "I am {{ request.role or 'nobody' }}.",
 }
 
@@ -28,8 +29,8 @@ class GenericDialect:
     """See the module; implements `tests.servers.dialects.dialect.Dialect`."""
 
     type = "generic_http"
-    has_reasoning = has_schema = has_seed = True
-    has_tools = has_images = False
+    has_reasoning = has_schema = has_seed = has_tools = True
+    has_images = False
 
     def __init__(self, format: Literal["sse", "ndjson"]) -> None:
         self.format = format
@@ -43,6 +44,7 @@ class GenericDialect:
             "response_path": "$.answers[0].words",
             "reasoning_path": "$.thought",
             "finish_path": "$.why",
+            "tool_calls_path": "$.wants",
             "error_path": "$.fault",
             "usage_paths": {
                 "input": "$.count.read",
@@ -69,7 +71,14 @@ class GenericDialect:
         return self.item(word=None, thought=text)
 
     def calls(self, *calls: ToolCall) -> list[bytes]:
-        return []
+        parts: list[bytes] = []
+        for index, call in enumerate(calls):
+            half = len(call.arguments) // 2
+            function = {"name": call.name, "arguments": call.arguments[:half]}
+            parts.append(self.item(wants=[{"index": index, "id": call.id, "function": function}]))
+            rest = {"index": index, "function": {"arguments": call.arguments[half:]}}
+            parts.append(self.item(wants=[rest]))
+        return parts
 
     def begin(self) -> list[bytes]:
         return [self.item(hello="there")]
@@ -109,4 +118,4 @@ class GenericDialect:
         return headers.get("X-API-Key") == KEY
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
-        raise AssertionError("this API takes no tools")
+        return Tool(**body["abilities"][0]["function"])
