@@ -130,7 +130,9 @@ class MessagesAnswer(Assembly):
         self._calls: dict[int, dict[str, str]] = {}
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
-        match item.get("type"):
+        kind = item.get("type")
+        self.at_work |= kind != "ping"
+        match kind:
             case "message_start":
                 self._begin(item["message"])
             case "content_block_start":

@@ -37,12 +37,17 @@ class Assembly(ABC):
         """What a content filter found in the answer, where the server says it."""
         self.size = 0
         """Characters so far; a subclass adds those of tool calls."""
+        self.grown = False
+        """Whether the last items brought some of them."""
+        self.at_work = False
+        """Whether the last items told at least that the answer is worked on."""
 
     def take(self, items: list[dict[str, Any]]) -> list[Delta]:
         """The pieces that the items bring, those of one channel in a row joined."""
         deltas: list[Delta] = []
         texts: list[str] = []
         last: Channel = "text"
+        before, self.at_work = self.size, False
         try:
             for item in items:
                 for channel, text in self._pieces(item):
@@ -59,6 +64,7 @@ class Assembly(ABC):
                 f" ({type(error).__name__}): check its type and address"
             )
         _close(deltas, last, texts)
+        self.grown = self.size > before
         if self.size > LONGEST_ANSWER:
             self.fault = BadResponse(f"the answer has more than {LONGEST_ANSWER} characters")
         return deltas
@@ -86,6 +92,9 @@ class Assembly(ABC):
     def _pieces(self, item: dict[str, Any]) -> Iterable[Piece]:
         """What one item brings; sets `error`, `done` and `finish_reason`.
 
+        It sets `at_work` where an item without characters shows that the server goes on with the
+        answer, such as one of thinking that is not shown; what only keeps a connection alive does
+        not show that.
         Where the item is not of the form that it should have, whatever it raises of `TypeError`,
         `KeyError`, `ValueError`, `AttributeError` and `IndexError` becomes a fault.
         """

@@ -170,8 +170,6 @@ class HttpProvider(ABC):
                 chunk = await watch.read(by)
                 for delta in answer.take(decoder.feed(chunk) if chunk else decoder.finish()):
                     yield delta
-                    if option == "first_token_timeout":
-                        option = "stall_timeout"
                 if answer.error:
                     raise self._inner_error(answer.error, request.model)
                 if answer.fault:
@@ -180,8 +178,11 @@ class HttpProvider(ABC):
                     break
                 if decoder.fault:
                     raise decoder.fault
-                if option == "stall_timeout":
-                    by = clock() + self._settings.stall_timeout
+                if option != "answer_timeout":
+                    later = clock() + self._settings.stall_timeout
+                    # Thinking that is not shown may still take as long as a first piece may.
+                    if answer.grown or (answer.at_work and later > by):
+                        by, option = later, "stall_timeout"
                 more = bool(chunk) and not decoder.done
             if decoder.done:
                 answer.mark_end()

@@ -96,6 +96,7 @@ class OllamaAnswer(Assembly):
         if error := item.get("error"):
             self.error = error
             return []
+        self.at_work = True  # there is a line for each token, shown or not
         pieces: list[Piece] = []
         message = item.get("message") or {"content": item.get("response")}
         thinking = message.get("thinking") or item.get("thinking")

@@ -16,6 +16,7 @@ _CHANNELS: Final[dict[str, Any]] = {
     "response.reasoning_text.delta": "reasoning",
     "response.reasoning_summary_text.delta": "reasoning",
 }
+_WAITING: Final = ("keepalive", "response.queued", "response.in_progress")
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 _INCOMPLETE: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _PASSING: Final = ("server_error", "timeout", "overloaded")  # codes of what may go well next time
@@ -110,6 +111,7 @@ class ResponsesAnswer(Assembly):
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         kind = item.get("type")
+        self.at_work |= kind not in _WAITING
         if channel := _CHANNELS.get(kind or ""):
             self._streamed = True
             return self._piece(channel, text_of(item["delta"]))
