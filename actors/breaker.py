@@ -15,7 +15,8 @@ class Breaker:
     """Opens after `failures` (0: never) in a row, for `pause` seconds; then one call may try.
 
     What counts is `ProviderUnavailable` where the provider does not say when it will be there
-    again. Any other answer of the provider shows that it is there; a broken one tells nothing.
+    again, and `BadResponse`: a cut answer, or one of another form. Any other answer of the provider
+    shows that it is there.
     """
 
     def __init__(
@@ -73,7 +74,8 @@ class Breaker:
             if error.retry_after is None:
                 self._failed(error.message, trying)
             raise
-        except BadResponse:
+        except BadResponse as error:
+            self._failed(error.message, trying)
             raise
         except ProviderError:
             self._close()

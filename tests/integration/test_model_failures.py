@@ -160,7 +160,7 @@ async def test_a_key_is_in_nothing_that_is_sent_stored_or_logged(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
-    limits = Limits(tries=1)
+    limits = Limits(tries=1, breaker_failures=0)
     async with served(module_nats_url, limits=limits, stall_timeout=0.2) as (
         server,
         router,

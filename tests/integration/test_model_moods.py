@@ -236,6 +236,20 @@ async def test_an_open_breaker_ends_the_tries_of_calls_under_way(module_nats_url
         assert await state_of(actor) == "open"
 
 
+async def test_answers_that_are_broken_again_and_again_open_it(module_nats_url: str) -> None:
+    async with served(module_nats_url, breaker_failures=2) as (server, router, actor, _):
+        server.reply(chunk("The "))
+        server.reply(b"<h1>Router login</h1>", content_type="text/html")
+        assert (await failure(router, FIRST)).error == "BadResponse"
+        assert await state_of(actor) == "closed"
+        assert (await failure(router, SECOND)).error == "BadResponse"
+        assert await state_of(actor) == "open"
+        failed = await failure(router, THIRD)
+        assert (failed.error, failed.accepted, failed.cost) == ("ProviderUnavailable", False, None)
+        assert "Router login" in failed.message
+        assert len(server.requests) == 2
+
+
 async def test_what_the_caller_did_wrong_does_not_open_it(module_nats_url: str) -> None:
     async with served(module_nats_url, tries=1, breaker_failures=1) as (server, router, actor, _):
         for number, (status, message, headers) in enumerate(

@@ -52,7 +52,6 @@ def test_any_answer_of_the_provider_ends_the_row(error: Exception | None) -> Non
 @pytest.mark.parametrize(
     "error",
     [
-        BadResponse("cut"),
         ProviderUnavailable("loading", retry_after=5),
         asyncio.CancelledError("x"),
     ],
@@ -63,6 +62,19 @@ def test_what_tells_nothing_changes_nothing(error: BaseException) -> None:
     fail(one, error, times=5)
     assert one.report()["failures"] == 2
     fail(one)
+    assert one.state == "open"
+
+
+def test_broken_answers_count_as_failures() -> None:
+    clock = Clock()
+    one = breaker(clock)
+    fail(one)
+    fail(one, BadResponse("cut"), times=2)
+    assert one.state == "open"
+    with pytest.raises(ProviderUnavailable, match="The last time: cut"):
+        one.check()
+    clock.now += 31
+    fail(one, BadResponse("cut"))
     assert one.state == "open"
 
 
