@@ -2,6 +2,7 @@
 
 llama.cpp listens on a port of this machine, under a key that only this provider knows, and is asked
 as any OpenAI-compatible server: so streams, cancellation, tools and schemas are those of `openai`.
+A participant's own chat template is rendered here, and its text goes to the raw completion.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from pydantic import Field, SecretStr, model_validator
 
 from actors.prices import PriceTable, given_for
 from actors.providers.gguf_file import context_length
+from actors.providers.llama_completion import CompletionOptions, CompletionProvider
 from actors.providers.local_llama import LocalServer, ModelFile, check_package, started
 from actors.providers.openai import OpenAIOptions, OpenAIProvider
 from actors.providers.options import Options
 from actors.providers.port import Capabilities, ChatRequest, Delta, Finished, Limits
-from events.errors import ConfigError, ModelNotFound, ProviderError
+from events.errors import ConfigError, ModelNotFound, ProviderError, ProviderUnavailable
 from events.prices import Prices
 
 LONGEST_UNASKED: Final = 16_384
@@ -38,11 +40,13 @@ class LlamaCppOptions(Options):
     `models` are files by the name of their model; in place of them, `path` and what else describes
     a file may stand here for a single one, named after its file. A model computes `parallel`
     answers at once; `max_concurrency` is the most of any model's, unless set. `resources` are what
-    Ray has to find for a model, such as `{"num_gpus": 1}`: where that is, it lives.
+    Ray has to find for a model, such as `{"num_gpus": 1}`: where that is, it lives. An answer waits
+    for `loading_timeout` seconds until its model is loaded.
     """
 
     models: dict[str, ModelFile] = Field(min_length=1)
     resources: dict[str, float] = Field(default_factory=dict)
+    loading_timeout: float = Field(default=600.0, gt=0)
     first_token_timeout: float = Field(default=600.0, gt=0)
     stall_timeout: float = Field(default=60.0, gt=0)
 
@@ -67,6 +71,7 @@ class LlamaCppOptions(Options):
 class _Running:
     server: LocalServer
     provider: OpenAIProvider
+    raw: CompletionProvider
 
 
 class LlamaCppProvider:
@@ -100,7 +105,9 @@ class LlamaCppProvider:
             context = self._context(model) if model in self._options.models else None
         except ConfigError:
             context = None  # the file is where the model lives
-        return Capabilities(structured_output=True, tools=True, context_length=context)
+        return Capabilities(
+            structured_output=True, tools=True, chat_template=True, context_length=context
+        )
 
     def prices(self, model: str) -> Prices | None:
         here = PriceTable("http://127.0.0.1")
@@ -108,7 +115,8 @@ class LlamaCppProvider:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
         running = await self._ready(request.model)
-        async with aclosing(running.provider.stream(request)) as answer:
+        asked = running.raw if request.chat_template else running.provider
+        async with aclosing(asked.stream(request)) as answer:
             async for item in answer:
                 yield item
 
@@ -119,6 +127,7 @@ class LlamaCppProvider:
             if isinstance(running, _Running):
                 # In this order: llama.cpp ends only once nobody waits for an answer of it.
                 await running.provider.close()
+                await running.raw.close()
                 await asyncio.to_thread(running.server.stop)
 
     async def _ready(self, model: str) -> _Running:
@@ -131,21 +140,32 @@ class LlamaCppProvider:
             # In a task of its own: who asked may go away, and others wait for the same.
             task = asyncio.create_task(asyncio.to_thread(self._load, model))
             self._running[model] = task
+        limit = self._options.loading_timeout
+        timer = asyncio.timeout(limit)
         try:
-            return await asyncio.shield(task)
+            async with timer:
+                return await asyncio.shield(task)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise ProviderUnavailable(
+                f"provider {self.id!r} is still loading {model!r} after {limit:g} s: ask again, or"
+                " raise loading_timeout"
+            ) from None
         except ConfigError as error:
             raise ProviderError(error.message) from None
 
     def _load(self, model: str) -> _Running:
         context = self._context(model)
         server = started(model, self._options.models[model], context, secrets.token_urlsafe(24))
-        options = OpenAIOptions(
-            base_url=f"{server.address}/v1",
-            api_key=SecretStr(server.key),
-            first_token_timeout=self._options.first_token_timeout,
-            stall_timeout=self._options.stall_timeout,
-        )
-        return _Running(server, OpenAIProvider(self.id, options))
+        how: dict[str, Any] = {
+            "api_key": SecretStr(server.key),
+            "first_token_timeout": self._options.first_token_timeout,
+            "stall_timeout": self._options.stall_timeout,
+        }
+        chat = OpenAIOptions(base_url=f"{server.address}/v1", **how)
+        raw = CompletionOptions(base_url=server.address, **how)
+        return _Running(server, OpenAIProvider(self.id, chat), CompletionProvider(self.id, raw))
 
     def _context(self, model: str) -> int:
         """The tokens of its context. Raises `ConfigError` where its file is no model."""

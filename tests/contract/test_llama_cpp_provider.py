@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 import sys
+import threading
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,13 @@ from actors.providers.config import ProviderSpec, check
 from actors.providers.gguf_file import context_length
 from actors.providers.local_llama import LocalServer, ModelFile, started
 from actors.providers.port import ChatMessage, ChatRequest, Delta, Tool
-from events.errors import ConfigError, ContextTooLong, ModelNotFound, ProviderError
+from events.errors import (
+    ConfigError,
+    ContextTooLong,
+    ModelNotFound,
+    ProviderError,
+    ProviderUnavailable,
+)
 from events.values import Parameters
 from tests.contract.provider_calls import listen, made
 from tests.servers.llama_model import CONTEXT, write_model
@@ -72,7 +79,7 @@ async def test_a_file_answers_counts_and_repeats_itself_by_seed(
         able = provider.capabilities("tiny")
         assert (able.context_length, able.tools, able.structured_output) == (CONTEXT, True, True)
         assert not able.images
-        assert not able.chat_template
+        assert able.chat_template
         assert provider.limits.max_concurrency == 1
         prices = provider.prices("tiny")
         assert prices is not None
@@ -164,6 +171,64 @@ async def test_a_chat_template_of_one_s_own_is_used(llama_model: Path) -> None:
             assert usage is not None
             counts.append(usage.input)
     assert counts[1] > counts[0] + 100
+
+
+async def test_a_participant_s_chat_template_takes_effect(llama_model: Path) -> None:
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}" + " the event log" * 50
+    async with made("llama_cpp", path=str(llama_model)) as provider:
+        plain = await listen(provider, ASKED)
+        parameters = Parameters(seed=3, max_tokens=24, extra={"ignore_eos": True})
+        asked = replace(ASKED, chat_template=template, parameters=parameters)
+        one, two = await listen(provider, asked), await listen(provider, asked)
+        assert one.text == two.text
+        assert one.text not in ("", plain.text)
+        first, second, usual = one.end.usage, two.end.usage, plain.end.usage
+        assert first is not None
+        assert second is not None
+        assert usual is not None
+        assert first.input + first.cache_read > usual.input + usual.cache_read + 100
+        assert second.input + second.cache_read == first.input + first.cache_read
+        assert first.output == 24
+        assert one.end.served_model == "tiny"
+        assert one.end.finish_reason == "length"
+        with pytest.raises(ProviderError, match="it refuses the conversation: no"):
+            await listen(provider, replace(ASKED, chat_template="{{ raise_exception('no') }}"))
+        long = replace(asked, messages=(ChatMessage("user", "word " * 20_000),))
+        with pytest.raises(ContextTooLong):
+            await listen(provider, long)
+
+
+async def test_a_schema_is_kept_to_with_a_chat_template_too(llama_model: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"choice": {"type": "string", "enum": ["a", "b"]}},
+        "required": ["choice"],
+        "additionalProperties": False,
+    }
+    parameters = Parameters(seed=1, max_tokens=100, schema_=schema)
+    asked = replace(ASKED, chat_template="{{ messages[-1].content }}", parameters=parameters)
+    async with made("llama_cpp", path=str(llama_model)) as provider:
+        assert json.loads((await listen(provider, asked)).text)["choice"] in ("a", "b")
+
+
+async def test_loading_has_a_time_limit_and_goes_on(
+    llama_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load = threading.Event()
+
+    def slow(*args: Any) -> LocalServer:
+        may_load.wait(30)
+        return started(*args)
+
+    monkeypatch.setattr("actors.providers.llama_cpp.started", slow)
+    async with made("llama_cpp", path=str(llama_model), loading_timeout=0.05) as provider:
+        with pytest.raises(ProviderUnavailable, match="raise loading_timeout") as caught:
+            await listen(provider, ASKED)
+        assert caught.value.retryable
+        may_load.set()
+        loading = vars(provider)["_running"]["tiny"]
+        await asyncio.wait_for(asyncio.shield(loading), 30)
+        assert (await listen(provider, ASKED)).text
 
 
 async def test_closing_breaks_off_what_is_computed(llama_model: Path) -> None:
