@@ -78,7 +78,11 @@ class AnthropicProvider(HttpProvider):
                 [{**block, "cache_control": _EPHEMERAL}] if self._options.cache else system
             )
         if self._options.thinking is not None:
-            body["thinking"] = self._options.thinking
+            if _goes_on(request):
+                # It would have to begin with the thinking that led to the call, as it was signed.
+                notes.append("thinking: left out, because the answer goes on after calls of tools")
+            else:
+                body["thinking"] = self._options.thinking
         if request.tools:
             body["tools"] = [
                 {
@@ -119,6 +123,11 @@ class AnthropicProvider(HttpProvider):
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         return MessagesAnswer(self.id)
+
+
+def _goes_on(request: ChatRequest) -> bool:
+    """Whether the last message is what a tool returned."""
+    return bool(request.messages) and request.messages[-1].role == "tool"
 
 
 def _length(body: dict[str, Any], request: ChatRequest, default: int) -> list[str]:

@@ -152,6 +152,28 @@ async def test_users_and_assistants_take_turns() -> None:
     ]  # fmt: skip
 
 
+async def test_after_a_call_of_a_tool_it_goes_on_without_thinking() -> None:
+    """The API refuses thinking there unless the blocks before the call come back as they were."""
+    call = ToolCall(id="c1", name="look_up", arguments="{}")
+    asked = replace(
+        ASKED,
+        messages=(
+            ChatMessage("user", "Where?"),
+            ChatMessage("assistant", "", tool_calls=(call,)),
+            ChatMessage("tool", "On the mat.", tool_call_id="c1"),
+        ),
+        parameters=Parameters(temperature=0.5),
+        tools=(Tool("look_up", "", {}),),
+    )
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    body, notes = await sent(asked, thinking=thinking)
+    assert "thinking" not in body
+    assert (body["max_tokens"], body["temperature"]) == (8192, 0.5)
+    assert any(note.startswith("thinking: left out") for note in notes)
+    body, _ = await sent(replace(asked, messages=asked.messages[:1]), thinking=thinking)
+    assert body["thinking"] == thinking
+
+
 async def test_a_bound_is_always_sent() -> None:
     body, notes = await sent(ASKED)
     assert body["max_tokens"] == 8192
