@@ -7,7 +7,8 @@ from typing import Any
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
 from actors.providers.port import ChatMessage, ChatRequest, Finished, Tool
 from actors.providers.stops import Stops
-from events.values import ToolCall, Usage
+from actors.providers.tool_calls import ToolCalls
+from events.values import Usage
 
 
 def body_of(
@@ -90,7 +91,7 @@ class ChatAnswer(Assembly):
         self._stops = Stops(stops)
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
-        self._calls: dict[int, dict[str, str]] = {}
+        self._calls = ToolCalls()
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         # vLLM may say it without a key of its own, OpenRouter within the choice.
@@ -122,26 +123,14 @@ class ChatAnswer(Assembly):
         pieces: list[Piece] = []
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             pieces.append(("reasoning", text_of(reasoning)))
+        elif delta.get("reasoning_details"):  # of OpenRouter, where they are encrypted
+            self.at_work = True
         content = delta.get("content") or delta.get("refusal")
         if content and (text := self._stops.passed(text_of(content))):
             pieces.append(("text", text))
         if calls := delta.get("tool_calls"):
-            self._take_calls(calls)
+            self.size += self._calls.take(calls)
         return pieces
-
-    def _take_calls(self, parts: list[dict[str, Any]]) -> None:
-        for position, part in enumerate(parts):
-            index = part.get("index")
-            index = position if index is None else int(index)
-            call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-            function = part.get("function") or {}
-            if id := part.get("id"):
-                call["id"] = text_of(id)
-            if name := function.get("name"):
-                call["name"] += text_of(name)
-            if arguments := function.get("arguments"):
-                call["arguments"] += text_of(arguments)
-                self.size += len(arguments)
 
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
         if self._stops.met:
@@ -151,14 +140,7 @@ class ChatAnswer(Assembly):
             usage=normalised(self._usage),
             usage_raw=self._usage,
             served_model=self._model,
-            tool_calls=tuple(
-                ToolCall(
-                    id=call["id"] or f"call_{index}",
-                    name=call["name"],
-                    arguments=call["arguments"] or "{}",
-                )
-                for index, call in sorted(self._calls.items())
-            ),
+            tool_calls=self._calls.complete(),
             notes=notes,
         )
 
@@ -166,8 +148,9 @@ class ChatAnswer(Assembly):
 def normalised(raw: dict[str, Any] | None) -> Usage | None:
     """The five disjoint parts of a usage; None where it is missing or makes no sense.
 
-    Cached tokens are counted within `prompt_tokens`, reasoning within `completion_tokens`; where a
-    server counts more reasoning than completion, it counts them apart.
+    Cached tokens are counted within `prompt_tokens`, and reasoning within `completion_tokens`,
+    except by servers whose total says that it comes on top, such as xAI's, or that count more of it
+    than completion. What a total holds beyond the two without any details is reasoning too.
     """
     if not raw:
         return None
@@ -179,12 +162,15 @@ def normalised(raw: dict[str, Any] | None) -> Usage | None:
         read = prompt_details.get("cached_tokens") or raw.get("prompt_cache_hit_tokens") or 0
         read = min(int(read), prompt)
         written = min(int(prompt_details.get("cache_write_tokens") or 0), prompt - read)
-        reasoning = int(details.get("reasoning_tokens") or 0)
+        beyond = int(raw.get("total_tokens") or 0) - prompt - completion
+        reasoning = details.get("reasoning_tokens")
+        reasoning = max(0, beyond) if reasoning is None else int(reasoning)
+        apart = reasoning > completion or reasoning == beyond
         return Usage(
             input=prompt - read - written,
             cache_read=read,
             cache_write=written,
-            output=completion - reasoning if reasoning <= completion else completion,
+            output=completion if apart else completion - reasoning,
             reasoning=reasoning,
         )
     except (TypeError, ValueError, AttributeError):

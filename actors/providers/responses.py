@@ -219,6 +219,7 @@ def normalised(raw: dict[str, Any] | None) -> Usage | None:
         {
             "prompt_tokens": raw.get("input_tokens"),
             "completion_tokens": raw.get("output_tokens"),
+            "total_tokens": raw.get("total_tokens"),
             "prompt_tokens_details": raw.get("input_tokens_details"),
             "completion_tokens_details": raw.get("output_tokens_details"),
         }

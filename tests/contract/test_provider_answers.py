@@ -89,6 +89,21 @@ async def test_tool_calls_are_put_together() -> None:
             {"prompt_tokens_details": None, "completion_tokens_details": None},
             Usage(input=10, output=5),
         ),
+        # As xAI counts: the reasoning beside the completion, and all of it in the total.
+        (
+            {"completion_tokens_details": {"reasoning_tokens": 94}, "total_tokens": 109},
+            Usage(input=10, output=5, reasoning=94),
+        ),
+        (
+            {"completion_tokens_details": {"reasoning_tokens": 4}, "total_tokens": 19},
+            Usage(input=10, output=5, reasoning=4),
+        ),
+        ({"total_tokens": 315}, Usage(input=10, output=5, reasoning=300)),
+        (
+            {"completion_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 315},
+            Usage(input=10, output=5),
+        ),
+        ({"total_tokens": 2}, Usage(input=10, output=5)),
         ({"prompt_tokens": "many"}, None),
     ],
 )
