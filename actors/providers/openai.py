@@ -41,10 +41,20 @@ class ResponsesOptions(OpenAIOptions):
     api: Literal["chat", "responses"] = "chat"
 
 
+class OpenAITypeOptions(ResponsesOptions):
+    """Options of type `openai`.
+
+    `chat_template` true says that the server takes one with a request, as vLLM does where it was
+    started with `--trust-request-chat-template`.
+    """
+
+    chat_template: bool = False
+
+
 class OpenAIProvider(HttpProvider):
     """See the module. Types that speak the same, with another address or key, derive from it."""
 
-    Options: type[OpenAIOptions] = ResponsesOptions
+    Options: type[OpenAIOptions] = OpenAITypeOptions
     LENGTH_KEY = "max_tokens"
     """How the servers of this type call it, mostly."""
 
@@ -52,6 +62,9 @@ class OpenAIProvider(HttpProvider):
         super().__init__(id, options, options.base_url, self._credentials(options))
         self._options = options
         self._responses = isinstance(options, ResponsesOptions) and options.api == "responses"
+        self._takes_template = (
+            isinstance(options, OpenAITypeOptions) and options.chat_template and not self._responses
+        )
         newest = urlsplit(options.base_url).hostname == urlsplit(OFFICIAL).hostname
         self._length_key = "max_completion_tokens" if newest else self.LENGTH_KEY
 
@@ -64,6 +77,7 @@ class OpenAIProvider(HttpProvider):
             structured_output=self._options.structured_output and "response_format" not in refused,
             tools=True,
             images=True,
+            chat_template=self._takes_template,
             context_length=self._options.context_length,
         )
 
@@ -92,6 +106,8 @@ class OpenAIProvider(HttpProvider):
             schema = request.parameters.schema_
             if schema is not None and not structured:
                 notes = self._without_format(body, schema, refused)
+        if self._takes_template and request.chat_template is not None:
+            body.setdefault("chat_template", request.chat_template)
         if "stream_options" in refused:
             body.pop("stream_options", None)
         for key in WISHES:

@@ -192,3 +192,17 @@ async def test_what_is_refused_again_is_an_error_and_not_remembered() -> None:
             await listen(provider, asked)
         assert len(server.requests) == 2
         assert provider.capabilities("a-model").structured_output
+
+
+async def test_a_chat_template_is_sent_to_a_server_that_is_said_to_take_it() -> None:
+    asked = replace(ASKED, chat_template="{{ messages }}")
+    async with scripted() as (server, provider):
+        assert not provider.capabilities(ASKED.model).chat_template
+        server.reply(*whole("Yes."))
+        await listen(provider, asked)
+        assert "chat_template" not in server.requests[0].body
+    async with scripted(chat_template=True) as (server, provider):
+        assert provider.capabilities(ASKED.model).chat_template
+        server.reply(*whole("Yes."))
+        await listen(provider, asked)
+        assert server.requests[0].body["chat_template"] == "{{ messages }}"
