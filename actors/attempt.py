@@ -230,8 +230,9 @@ class Attempt:
         """The failure, with what had come by then, and what that must have cost."""
         accepted, finished = self._accepted(error), self._answer.finished
         usage = self._answer.estimated_usage(self._characters) if accepted else None
-        if finished is not None and finished.usage is not None:
-            usage = finished.usage
+        told = finished or (error if isinstance(error, ProviderError) else None)
+        if told is not None and told.usage is not None:
+            usage = told.usage
         return ModelFailed(
             attempt=self.ask.attempt,
             error=type(error).__name__,

@@ -23,7 +23,10 @@ ControlRoomError
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from events.values import Usage
 
 
 class ControlRoomError(Exception):
@@ -53,10 +56,12 @@ class ProviderError(ControlRoomError):
     """A model did not answer.
 
     `accepted` tells that its server took the request and may have worked on it, which may have to
-    be paid for: whoever asks again may pay twice.
+    be paid for: whoever asks again may pay twice. `usage` is what the server said that it used for
+    an answer that came to its end and does not count.
     """
 
     accepted: bool = False
+    usage: Usage | None = None
 
     def after_work(self) -> Self:
         """This error, of a request that was accepted."""

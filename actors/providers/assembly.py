@@ -76,16 +76,18 @@ class Assembly(ABC):
         """The end of the answer.
 
         Raises `BadResponse` where it is not complete, `ContentFiltered` where the server broke it
-        off for what it says.
+        off for what it says, with the usage that has to be paid for all the same.
         """
         if self.finish_reason is None:
             raise BadResponse("the stream ended before the answer was complete: ask again")
         if self.finish_reason == "content_filter":
             found = f" ({self.filtered})" if self.filtered else ""
-            raise ContentFiltered(
+            filtered = ContentFiltered(
                 f"provider {self.provider!r} broke the answer off because of its content{found}:"
                 " change what is asked"
             )
+            filtered.usage = self._finished(self.finish_reason, notes).usage
+            raise filtered
         return self._finished(self.finish_reason, notes)
 
     @abstractmethod

@@ -22,8 +22,9 @@ from events.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from events.values import Usage
 from tests.contract.provider_calls import ASKED, HEADER, KEY, Answered, listen, made, scripted
-from tests.servers.chat import DONE, chunk, error, event
+from tests.servers.chat import DONE, chunk, error, event, usage
 from tests.servers.scripted import CUT, HANG
 
 REFUSALS: list[tuple[str, int, bytes, type[ProviderError], bool, str]] = [
@@ -163,9 +164,10 @@ async def test_an_error_within_a_stream_has_its_class(
 
 async def test_an_answer_broken_off_by_a_filter_is_filtered() -> None:
     async with scripted() as (server, provider):
-        server.reply(chunk("How to"), chunk(finish="content_filter"), DONE)
-        with pytest.raises(ContentFiltered):
+        server.reply(chunk("How to"), chunk(finish="content_filter"), usage(5000, 40), DONE)
+        with pytest.raises(ContentFiltered) as caught:
             await listen(provider, ASKED)
+        assert caught.value.usage == Usage(input=5000, output=40), "which has to be paid for"
 
 
 MALFORMED = {

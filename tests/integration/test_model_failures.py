@@ -13,7 +13,7 @@ from actors import subjects
 from actors.providers.port import Limits
 from events.values import SPILL, Blob, Usage
 from tests.integration.model_calls import KEY, health_now, room, served
-from tests.servers.chat import chunk, error, event, whole
+from tests.servers.chat import DONE, chunk, error, event, usage, whole
 from tests.servers.scripted import CUT, HANG
 from tests.waiting import eventually
 
@@ -88,6 +88,17 @@ async def test_what_the_server_may_have_worked_on_is_paid_for_and_not_repeated(
         assert failed.usage == Usage(input=100, estimated=True)
         assert failed.cost is not None
         assert failed.cost.amount == Decimal("0.0101")
+
+
+async def test_a_failure_costs_what_the_server_says_that_it_used(module_nats_url: str) -> None:
+    async with served(module_nats_url, prices=PRICED) as (server, router, _, _):
+        server.reply(chunk(role="assistant"), chunk(finish="content_filter"), usage(5000, 40), DONE)
+        await router.ask("a-model")
+        failed = await router.failed()
+        assert (failed.error, failed.tries) == ("ContentFiltered", 1)
+        assert failed.usage == Usage(input=5000, output=40)
+        assert failed.cost is not None
+        assert failed.cost.amount == Decimal("0.01504")
 
 
 async def test_what_the_server_has_refused_is_repeated_and_costs_nothing(
