@@ -15,7 +15,7 @@ import pytest
 from actors.routing.turn import Turn
 from actors.scripts import LARGEST, UNREPEATABLE, collect, load
 from events.errors import ConfigError, ReplayDiverged
-from events.types import ModelAsked, RouteDecided, TurnCompleted, TurnFailed
+from events.types import TurnCompleted, TurnFailed
 from tests.sessions import Driven
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scripts"
@@ -359,48 +359,6 @@ def test_a_bundle_replays_in_another_process(tmp_path: Path, write: Write) -> No
 
 
 # --- the example -----------------------------------------------------------------------------
-
-
-def test_the_writer_and_the_critic() -> None:
-    room = scripted(EXAMPLES, "critic:route", names=["writer", "critic"])
-    room.post("A haiku about logs, please.")
-    assert room.answer("ask:writer:1", "draft one").endswith("model.asked(ask:critic:1)")
-    assert room.answer("ask:critic:1", "too short").endswith("model.asked(ask:writer:2)")
-    _, messages = room.request("ask:writer:2")
-    assert "too short" in messages[-1][1]
-    assert room.answer("ask:writer:2", "draft two").endswith("model.asked(ask:critic:2)")
-    assert room.answer("ask:critic:2", '"Good."').endswith("route.decided turn.completed")
-    assert room.last(TurnCompleted).answer_from == "ask:writer:2"
-    assert room.last(RouteDecided).reason == "critic is content with draft 2"
-    room.prove()
-
-
-def test_the_writer_may_try_three_times() -> None:
-    room = scripted(EXAMPLES, "critic:route", names=["writer", "critic"])
-    room.post()
-    while room.waiting:
-        room.answer(room.waiting[0], "no")
-    assert [d.participant for d in room.data(ModelAsked)] == ["writer", "critic"] * 2 + ["writer"]
-    assert room.last(TurnCompleted).answer_from == "ask:writer:3"
-    room.prove()
-
-
-def test_without_its_critic_the_draft_stands_and_without_its_writer_there_is_none() -> None:
-    room = scripted(EXAMPLES, "critic:route", names=["writer", "critic"])
-    room.post()
-    room.answer("ask:writer:1", "draft")
-    room.fail("ask:critic:1")
-    assert room.last(RouteDecided).fallback == "critic failed"
-    assert room.last(TurnCompleted).answer_from == "ask:writer:1"
-    room.post()
-    assert room.fail("ask:writer:1").endswith("turn.failed")
-    room.prove()
-
-
-def test_the_example_says_whom_it_needs() -> None:
-    room = scripted(EXAMPLES, "critic:route", names=["writer"])
-    room.post()
-    assert "needs two participants: a writer and a critic" in room.last(TurnFailed).message
 
 
 def test_a_script_takes_the_turn(tmp_path: Path, write: Write) -> None:
