@@ -140,9 +140,9 @@ class HttpClient:
                     raise proxy_refuses(who) from None
                 why = f"{error.status} {error.message}"  # its text may hold any address
             why = self.secrets.hidden(why) or type(error).__name__
+            where = self.secrets.hidden(urlsplit(self._base_url).netloc)
             raise ProviderUnavailable(
-                f"{who} cannot be reached at {urlsplit(self._base_url).netloc}:"
-                f" start it or check its address ({why})"
+                f"{who} cannot be reached at {where}: start it or check its address ({why})"
             ) from None
 
     def _session(self, *, fresh: bool = False) -> ClientSession:

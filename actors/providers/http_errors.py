@@ -83,10 +83,20 @@ class Secrets:
         self._texts = sorted(known, key=len, reverse=True)
 
     def hidden(self, text: str) -> str:
-        """`text` without them."""
+        """`text` without them, in whatever case: names of hosts come back in small letters."""
         for secret in self._texts:
-            text = text.replace(secret, "[secret]")
+            text = re.sub(re.escape(secret), "[secret]", text, flags=re.IGNORECASE)
         return text
+
+    def hidden_within(self, value: Any) -> Any:
+        """JSON without them, whose quotes and backslashes would not look the same as text."""
+        if isinstance(value, str):
+            return self.hidden(value)
+        if isinstance(value, dict):
+            return {self.hidden(key): self.hidden_within(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.hidden_within(each) for each in value]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +151,9 @@ def refusal_of(content: Any, status: int, headers: Mapping[str, str], secrets: S
         if isinstance(more := detail.get("details"), dict) and more.get("error_code"):
             codes += f" {more['error_code']}"
         detail = next((detail[k] for k in ("message", "detail", "error") if detail.get(k)), "")
+    detail = secrets.hidden_within(detail)
     message = detail if isinstance(detail, str) else orjson.dumps(detail).decode()
-    message = _MANY_SPACES.sub(" ", secrets.hidden(message)).strip()
+    message = _MANY_SPACES.sub(" ", message).strip()
     if len(message) > LONGEST_MESSAGE:
         message = message[:LONGEST_MESSAGE] + " …"
     return Refusal(status, message, secrets.hidden(codes), headers, content)

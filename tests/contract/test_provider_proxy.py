@@ -1,4 +1,4 @@
-"""The proxy of the environment: it is used, and its password is in no error."""
+"""Secrets of addresses: the password of a proxy, a host; they are used, and are in no error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
+import orjson
 import pytest
 
+from actors.providers.config import ProviderSpec, create
+from actors.providers.http_errors import Secrets, refusal
 from events.errors import AuthenticationFailed, ProviderError
 from tests.contract.provider_calls import ASKED, listen, made
 from tests.servers.chat import chat_server, whole
@@ -39,6 +42,24 @@ async def proxy_that_says(reply: str) -> AsyncIterator[tuple[int, list[str]]]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1], heads
+
+
+async def test_a_host_that_is_a_secret_is_in_no_error() -> None:
+    spec = ProviderSpec(id="p", type="openai", config={"base_url": "http://${HOST}:1/v1"})
+    provider = create(spec, {"HOST": "Marked-Host.invalid"})
+    with pytest.raises(ProviderError) as caught:
+        await listen(provider, ASKED)
+    await provider.close()
+    assert "marked" not in caught.value.message.lower()
+    assert "[secret]:1" in caught.value.message
+
+
+def test_a_secret_with_quotes_is_hidden_in_details_too() -> None:
+    secret = 'pa"ss\\word-1234'
+    body = orjson.dumps({"detail": [{"loc": ["header"], "input": secret, secret: 1}]})
+    said = refusal(422, body, {}, Secrets([secret])).message
+    assert said.count("[secret]") == 2
+    assert "word-1234" not in said
 
 
 async def failure_of(scheme: str) -> ProviderError:
