@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer
 
-from events.exact import add as add
+from events.exact import add
 
 
 def plain(amount: Decimal) -> str:
@@ -20,6 +20,7 @@ def plain(amount: Decimal) -> str:
 
 Money = Annotated[Decimal, PlainSerializer(plain, return_type=str, when_used="json")]
 """US dollars; in JSON a string without an exponent."""
+
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum of all amounts."""
