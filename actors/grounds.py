@@ -73,10 +73,11 @@ class Grounds:
             for model in _models(participant):
                 spec = self._providers.find(model[0])
                 if unset := missing(spec, self._environment):
+                    files = all(name.startswith("file:") for name in unset)
+                    how = "put the file there" if files else "set it"
                     raise ConfigError(
                         f"participant {participant.id!r}: provider {spec.id!r} needs "
-                        f"{', '.join(unset)}: set it, or put the file there, and start the room"
-                        " again"
+                        f"{', '.join(unset)}: {how} and start the room again"
                     )
                 self._check_price(config, participant, model)
         if config.routing_pattern == "script":

@@ -24,8 +24,10 @@ class Done:
 
 
 def environment(room: LocalRoom) -> dict[str, str]:
+    # Whoever runs the tests in several processes tells them a width, and a pipe has none.
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return {
-        **os.environ,
+        **inherited,
         "CONTROL_ROOM_HOME": str(room.settings.home),
         "CONTROL_ROOM_PORT": str(room.port),
         "PYTHONUNBUFFERED": "1",

@@ -37,7 +37,11 @@ from projections.database import open_reader
 from projections.runner import ProjectionRunner
 from tests.waiting import eventually
 
-PACED = ProviderSpec(id="paced", type="rehearsal", config={"pace": 10, "stall_timeout": 0.3})
+PACED = ProviderSpec(
+    id="paced",
+    type="rehearsal",
+    config={"pace": 10, "stall_timeout": 0.3, "breaker_failures": 0},
+)
 """The rehearsal provider, ten times as fast."""
 
 

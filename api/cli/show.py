@@ -88,9 +88,9 @@ async def conversation_lines(
             case "end":
                 problem = entry["problem"]
                 style = "yellow" if problem["reason"] == "cancelled" else "red"
-                said = f"turn {entry['turn']}: {problem['reason'].replace('_', ' ')}"
-                why = f": {safe_line(problem['message'])}" if problem["message"] else ""
-                yield Text(f"\n{said}{why}", style=style)
+                reason, why = problem["reason"].replace("_", " "), safe_line(problem["message"])
+                said = why if why.startswith(reason) else f"{reason}: {why}" if why else reason
+                yield Text(f"\nturn {entry['turn']}: {said}", style=style)
 
 
 def _speaker(entry: Mapping[str, Any]) -> Text:
