@@ -14,6 +14,7 @@ import orjson
 from pydantic import Field
 
 from events.envelope import Event
+from events.exact import add
 from events.types import (
     ModelAnswered,
     ModelAsked,
@@ -23,7 +24,7 @@ from events.types import (
     SessionReconfigured,
 )
 from events.values import Usage, Value
-from projections.money import Money, add, plain
+from projections.money import Money, plain
 from projections.projector import Page
 from projections.repricing import Repriced, Table, repriced
 

@@ -15,9 +15,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from events.exact import add
 from events.prices import Prices
 from events.values import Usage, Value
-from projections.money import Money, add
+from projections.money import Money
 
 Lookup = Callable[[str, str], Prices | None]
 """The prices of a provider's model; None where there are none."""

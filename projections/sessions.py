@@ -17,6 +17,7 @@ from pydantic import Field
 from events.config import Pattern, SessionConfig
 from events.envelope import Event, Recorded
 from events.errors import ConfigError
+from events.exact import add
 from events.types import (
     ModelAnswered,
     ModelDiscarded,
@@ -34,7 +35,7 @@ from events.types import (
     TurnStarted,
 )
 from events.values import Message, Value
-from projections.money import Money, add, plain
+from projections.money import Money, plain
 from projections.projector import Page
 
 PREVIEW = 200
