@@ -67,7 +67,7 @@ def test_the_recorded_table_gives_the_recorded_cost(
         key = log.waiting[0]
         name = key.split(":")[1]
         served = f"{name}-served" if call.served and not call.fails else None
-        prices = tables.get(served or "") or tables.get(f"{name}-1")
+        prices = tables.get(f"{name}-1") or tables.get(served or "")
         timed = prices is None or not (call.fails and prices.hour)
         untimed += not timed
         unpriced += prices is None
