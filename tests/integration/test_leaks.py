@@ -130,7 +130,7 @@ def spec(dialect: Dialect, id: str, server: Server, file: Path) -> ProviderSpec:
         },
         "first_token_timeout": 0.3,
         "stall_timeout": 0.3,
-        "tries": 1,
+        "tries": 2,
         "breaker_failures": 3,
         "breaker_pause": 0.001,
     }
