@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from actors.providers.config import parse
 from actors.providers.ollama_chat import normalised
 from actors.providers.port import ChatMessage, ChatRequest, Provider, Tool
 from actors.providers.truncation import fewest_tokens
@@ -397,12 +396,3 @@ async def test_the_available_models_are_declared() -> None:
 async def test_a_local_server_is_asked_one_thing_at_a_time() -> None:
     async with ollama() as (_, provider):
         assert provider.limits.max_concurrency == 1
-
-
-def test_the_configuration_of_the_blueprint_loads() -> None:
-    [spec] = parse(
-        '{"providers": [{"id": "local_ollama", "type": "ollama", "config": {'
-        '"base_url": "http://localhost:11434",'
-        ' "available_models": ["llama2", "codellama", "mistral"]}}]}'
-    )
-    assert spec.id == "local_ollama"
