@@ -76,7 +76,7 @@ def decide(
     command: AnyCommand,
     *,
     ground: Grounding,
-    check: Callable[[SessionConfig], None],
+    check: Callable[[SessionConfig, str], None],
 ) -> Decision:
     """What `command` does to `session`.
 
@@ -155,11 +155,11 @@ def _is_repetition(command: AnyCommand, done: Done) -> bool:
 
 
 def _create(
-    session: Session, command: CreateSession, check: Callable[[SessionConfig], None]
+    session: Session, command: CreateSession, check: Callable[[SessionConfig, str], None]
 ) -> Decision:
     assert isinstance(command.config, SessionConfig)
     if session.config is None:
-        check(command.config)
+        check(command.config, command.by)
         return _one(command, SessionCreated(config=command.config))
     if session.first_config == command.config:
         return Decision(position=1)
@@ -170,12 +170,12 @@ def _create(
 
 
 def _reconfigure(
-    config: SessionConfig, command: Reconfigure, check: Callable[[SessionConfig], None]
+    config: SessionConfig, command: Reconfigure, check: Callable[[SessionConfig, str], None]
 ) -> Decision:
     changed = _changed(config, command)
     if changed == config:
         return Decision()
-    check(changed)
+    check(changed, command.by)
     return _one(command, SessionReconfigured(config=changed))
 
 

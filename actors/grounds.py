@@ -16,7 +16,7 @@ from actors.routing.machine import ENGINE, PARSERS
 from actors.routing.registry import CURRENT
 from actors.routing.spending import limited, unbounded
 from actors.routing.turn import ACCOUNT
-from events.account import stream_of
+from events.account import DailyBudgets, account_of
 from events.blobs import Remembered
 from events.canonical import canonical_json
 from events.config import Budget, Participant, SessionConfig
@@ -37,8 +37,8 @@ KEPT = 256
 class Grounds:
     """Checks configurations against what this room has, and gathers the facts of turns.
 
-    For use by any thread: whatever is not `ready` reads and writes files. `daily_budget` is that of
-    each principal for each day (UTC).
+    For use by any thread: whatever is not `ready` reads and writes files. `daily_budget` is what
+    principals may spend each day (UTC).
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Grounds:
         *,
         script_folder: Path,
         max_participants: int = 5,
-        daily_budget: Budget | None = None,
+        daily_budget: DailyBudgets | None = None,
     ) -> None:
         self._providers = providers
         self._environment = environment
@@ -58,12 +58,15 @@ class Grounds:
         self.models = ModelFacts(providers, environment)
         self._scripts = script_folder
         self._max = max_participants
-        self._daily_budget = daily_budget
+        self._daily = daily_budget
         self._facts: dict[Seats, Blob] = {}
         self._lock = Lock()
 
-    def check(self, config: SessionConfig) -> None:
-        """Raise a `ConfigError` that says what to set where `config` cannot run in this room."""
+    def check(self, config: SessionConfig, by: str) -> None:
+        """Raise a `ConfigError` that says what to set where `config` cannot run in this room.
+
+        `by` is the principal that wants it.
+        """
         if len(config.models) > self._max:
             raise ConfigError(
                 f"{len(config.models)} participants are more than the {self._max} allowed here: "
@@ -79,16 +82,18 @@ class Grounds:
                         f"participant {participant.id!r}: provider {spec.id!r} needs "
                         f"{', '.join(unset)}: {how} and start the room again"
                     )
-                self._check_price(config, participant, model)
+                self._check_price(config, participant, model, by)
         if config.routing_pattern == "script":
             scripts.collect(self._scripts, config.script or "")
-        if self._daily_budget is None:  # else they are each principal's own
-            self._stored_facts(config, "")
+        if self._budget(by) is None:  # else they are of one day
+            self._stored_facts(config, by)
 
-    def _check_price(self, config: SessionConfig, participant: Participant, model: Model) -> None:
+    def _check_price(
+        self, config: SessionConfig, participant: Participant, model: Model, by: str
+    ) -> None:
         """What a budget covers has to have a price, and an end."""
         fact = self.models.fact(model)
-        if self._daily_budget is None and not limited(config, participant.id):
+        if self._budget(by) is None and not limited(config, participant.id):
             return
         why = unbounded(fact, participant.max_tokens, participant.extra)
         if why is not None:
@@ -101,7 +106,7 @@ class Grounds:
         """Whether `ground` has all at hand; else it reads and writes files, and is for a thread."""
         if config is None or config.routing_pattern == "script":
             return False
-        return self._daily_budget is None and self._seats(config, "") in self._facts
+        return self._daily is None and self._seats(config, "") in self._facts
 
     def ground(self, config: SessionConfig, by: str, retry: bool) -> Ground:
         """The facts of a turn under `config`, stored, and the versions that decide it.
@@ -125,30 +130,36 @@ class Grounds:
 
     def _seats(self, config: SessionConfig, by: str) -> Seats:
         seats = tuple((one.id, _models(one)) for one in config.models)
-        account = stream_of("user", by, now().date()) if self._daily_budget is not None else ""
+        account = account_of(by, now().date()) if self._budget(by) is not None else ""
         return seats, account, self.models.revision
+
+    def _budget(self, by: str) -> Budget | None:
+        """What the principal may spend in a day."""
+        return None if self._daily is None else self._daily.of(by)
 
     def _stored_facts(self, config: SessionConfig, by: str) -> Blob:
         """What a turn of these participants depends on, stored; the same for the same ones."""
         seats = self._seats(config, by)
         blob = self._facts.get(seats)
         if blob is None:
-            blob = self.kept.put(canonical_json(self._gathered(seats)), "application/json")
+            blob = self.kept.put(
+                canonical_json(self._gathered(seats, self._budget(by))), "application/json"
+            )
             with self._lock:
                 self._facts[seats] = blob
                 if len(self._facts) > KEPT:
                     del self._facts[next(iter(self._facts))]
         return blob
 
-    def _gathered(self, seats: Seats) -> dict[str, Any]:
+    def _gathered(self, seats: Seats, daily: Budget | None) -> dict[str, Any]:
         participants, account, _ = seats
         facts: dict[str, Any] = {}
         for id, (own, *fallbacks) in participants:
             facts[id] = self.models.fact(own)
             if fallbacks:
                 facts[id]["fallbacks"] = [self.models.fact(model) for model in fallbacks]
-        if self._daily_budget is not None:
-            facts[ACCOUNT] = {"stream": account, **self._daily_budget.model_dump(mode="json")}
+        if daily is not None:
+            facts[ACCOUNT] = {"stream": account, **daily.model_dump(mode="json")}
         return facts
 
 

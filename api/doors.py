@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from api.all_events import AllEvents
 from api.commands import Commands
 from api.following import Feeds
 from api.projected import Advances
 from api.room import Room
+from api.settings import LOCAL
 from api.states import SessionStates
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """The room, commands to it, and what is read of it."""
+    """The room, commands to it, and what is read of it; `principal` is whoever asks for it."""
 
     room: Room
     commands: Commands
@@ -28,6 +30,7 @@ class Doors:
     states: SessionStates
     all_events: AllEvents
     advances: Advances
+    principal: str = LOCAL
 
     @classmethod
     def of(cls, room: Room, patience: float) -> Doors:
@@ -41,10 +44,9 @@ class Doors:
             Advances(room.bus),
         )
 
-    @property
-    def principal(self) -> str:
-        """Who posts, until there are accounts."""
-        return "token" if self.room.settings.token.get_secret_value() else "local"
+    def of_request(self, scope: Scope) -> Doors:
+        """The same for the principal that the guard has let through."""
+        return replace(self, principal=scope["state"]["principal"])
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -59,7 +61,7 @@ class Doors:
 
 
 async def _doors(connection: HTTPConnection) -> Doors:
-    return cast(Doors, connection.app.state.doors)
+    return cast(Doors, connection.app.state.doors).of_request(connection.scope)
 
 
 Inside = Annotated[Doors, Depends(_doors)]

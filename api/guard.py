@@ -5,9 +5,10 @@
   as well: such an attack needs a name.
 - **Origin**, which browsers send, has to be the room's own or an allowed one for everything that
   changes something and for WebSockets.
-- **The token**, where one is set, comes as `Authorization: Bearer TOKEN`. Browsers cannot send that
-  with a WebSocket; they offer the sub-protocols `control-room.v1` and `bearer.<TOKEN in base64url
-  without padding>` instead. It is never taken from the address, which ends up in logs.
+- **The token**, where some are set, has to be one of them and tells the principal. It comes as
+  `Authorization: Bearer TOKEN`. Browsers cannot send that with a WebSocket; they offer the
+  sub-protocols `control-room.v1` and `bearer.<TOKEN in base64url without padding>` instead. It is
+  never taken from the address, which ends up in logs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import ProblemError, answer, path_of
-from api.settings import LOOPBACK_NAMES, Settings
+from api.settings import LOCAL, LOOPBACK_NAMES, Settings
 
 SUBPROTOCOL = "control-room.v1"
 MAX_BODY = 6 * 1024 * 1024 + 64 * 1024
@@ -44,7 +45,9 @@ class Guard:
         self._hosts = frozenset({*LOOPBACK_NAMES, own, *settings.allowed_hosts})
         self._any_address = not settings.loopback
         self._origins = frozenset(settings.allowed_origins)
-        self._token = settings.token.get_secret_value().encode()
+        self._principals = {
+            name: token.get_secret_value().encode() for name, token in settings.principals.items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
@@ -52,7 +55,7 @@ class Guard:
             try:
                 self._check_host(headers)
                 self._check_origin(scope, headers)
-                self._check_token(scope, headers)
+                scope.setdefault("state", {})["principal"] = self._principal(scope, headers)
                 _check_length(headers)
             except ProblemError as problem:
                 await answer(problem, path_of(scope))(scope, receive, send)
@@ -84,18 +87,23 @@ class Guard:
                 "CONTROL_ROOM_ALLOWED_ORIGINS",
             )
 
-    def _check_token(self, scope: Scope, headers: Headers) -> None:
-        path: str = scope["path"]
-        if not self._token or path in _OPEN or path.startswith(_OPEN_BELOW):
-            return
+    def _principal(self, scope: Scope, headers: Headers) -> str:
+        """Who asks, by the token that came."""
+        if not self._principals:
+            return LOCAL
         given = _bearer(headers) or (_offered(scope) if scope["type"] == "websocket" else b"")
-        if not secrets.compare_digest(given, self._token):
+        # Each is compared, whichever fits: the time that it takes tells nothing of them.
+        known = self._principals.items()
+        fits = [name for name, token in known if secrets.compare_digest(given, token)]
+        path: str = scope["path"]
+        if not fits and not (path in _OPEN or path.startswith(_OPEN_BELOW)):
             raise ProblemError(
                 "unauthorized",
                 "this room needs a token: send 'Authorization: Bearer TOKEN' with the value of "
                 "CONTROL_ROOM_TOKEN",
                 headers={"WWW-Authenticate": 'Bearer realm="control-room"'},
             )
+        return fits[-1] if fits else ""
 
 
 def _is_address(host: str) -> bool:

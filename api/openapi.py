@@ -77,7 +77,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "the value of CONTROL_ROOM_TOKEN, where the room has one",
+            "description": "the value of CONTROL_ROOM_TOKEN or one of CONTROL_ROOM_TOKENS, where "
+            "the room has some",
         }
     }
     document["security"] = [{}, {"token": []}]

@@ -52,7 +52,7 @@ class ShortPost:
             await self._app(scope, _again(messages, receive), send)
             return
         try:
-            response = await post_message(self._doors, session, turn, key)
+            response = await post_message(self._doors.of_request(scope), session, turn, key)
         except ProblemError as problem:
             response = answer(problem, path_of(scope))
         await response(scope, receive, send)

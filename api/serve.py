@@ -239,7 +239,8 @@ async def _demonstrate(settings: Settings, url: str, console: Console) -> None:
     from api.client import RoomClient
     from api.demonstration import demonstrate
 
-    async with RoomClient(url, settings.token.get_secret_value() or None) as client:
+    token = next((token.get_secret_value() for token in settings.principals.values()), None)
+    async with RoomClient(url, token) as client:
         if not await demonstrate(client, console):
             console.print("[red]The demonstration did not end as it should: see above.[/red]")
 

@@ -22,7 +22,7 @@ from actors.router import RouterActor
 from api.process import prepare
 from api.running import note
 from api.settings import Settings
-from events.config import Budget
+from events.account import DailyBudgets
 from events.errors import ControlRoomError, StoreError
 from events.open import open_blobs, open_store
 from events.store import EventStore
@@ -46,19 +46,11 @@ def service_settings(settings: Settings, providers: Providers, nats_url: str) ->
         "providers": [spec.model_dump(mode="json") for spec in providers.values()],
         "scripts": str(settings.scripts_path),
         "max_participants": settings.max_participants,
-        "daily_budget": _plain(settings.daily_budget),
+        "daily_budget": settings.daily_budget and settings.daily_budget.model_dump(mode="json"),
         "log_level": settings.log_level,
         "logs": "" if settings.ray else str(settings.logs_dir),
         "run": "" if settings.ray else str(settings.run_dir),
     }
-
-
-def _plain(budget: Budget | None) -> dict[str, Any] | None:
-    return None if budget is None else budget.model_dump(mode="json")
-
-
-def _budget(plain: dict[str, Any] | None) -> Budget | None:
-    return None if plain is None else Budget.model_validate(plain)
 
 
 def providers_of(settings: dict[str, Any]) -> Providers:
@@ -73,13 +65,14 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
     bus = await Bus.connect(settings["nats"], name="router")
     store = await _store(settings["store"])
     blobs = open_blobs(settings["store"])
+    daily = settings["daily_budget"]
     grounds = Grounds(
         providers_of(settings),
         os.environ,
         blobs,
         script_folder=Path(settings["scripts"]),
         max_participants=settings["max_participants"],
-        daily_budget=_budget(settings["daily_budget"]),
+        daily_budget=daily and DailyBudgets.model_validate(daily),
     )
     actor = RouterActor(
         bus,

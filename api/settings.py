@@ -30,13 +30,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from events.config import Budget
+from events.account import DailyBudgets
 from events.errors import ConfigError
 
 PREFIX = "CONTROL_ROOM_"
+LOCAL = "local"
+"""The principal of a room that asks for no token."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """The `Host` names under which a room is reached on its own machine."""
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what a bearer token may consist of (RFC 6750)
 _log = logging.getLogger(__name__)
 
@@ -88,6 +91,11 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="bearer token that every client has to send; required beyond loopback",
     )
+    tokens: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        default_factory=dict,
+        description="named bearer tokens, NAME=TOKEN with commas between them: whoever sends one is"
+        " the principal token:NAME, in the log and for daily budgets",
+    )
     allowed_hosts: Names = Field(
         default=(),
         description="further names under which the room is reached, with commas between them, such"
@@ -110,10 +118,11 @@ class Settings(BaseSettings):
         description="models that share one host process; more than 1 saves memory, and one"
         " process's end then takes several models along until they are back",
     )
-    daily_budget: Annotated[Budget | None, NoDecode] = Field(
+    daily_budget: Annotated[DailyBudgets | None, NoDecode] = Field(
         default=None,
-        description="the most that each principal may spend in a day (UTC), in US dollars; models"
-        " without a known price are refused then",
+        description="the most that each principal may spend in a day (UTC), in US dollars, and"
+        " other amounts for some, such as 5,token:ana=20; models without a known price are refused"
+        " then",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severity that is logged"
@@ -167,6 +176,24 @@ class Settings(BaseSettings):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        named: dict[str, str] = {}
+        for number, part in enumerate(filter(None, map(str.strip, value.split(","))), 1):
+            name, _, token = part.partition("=")
+            # What is no name may be a token, and is not told.
+            if not _NAME.fullmatch(name) or not token:
+                raise ValueError(
+                    f"part {number} is not NAME=TOKEN, with a name of letters, digits, - and _"
+                )
+            if name in named or token in named.values():
+                raise ValueError(f"part {number} has the name or the token of another")
+            named[name] = token
+        return named
+
     @field_validator("token")
     @classmethod
     def _sendable(cls, token: SecretStr) -> SecretStr:
@@ -174,16 +201,38 @@ class Settings(BaseSettings):
             raise ValueError("a token consists of letters, digits and - . _ ~ + / only")
         return token
 
+    @field_validator("tokens")
+    @classmethod
+    def _all_sendable(cls, tokens: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        return {name: cls._sendable(token) for name, token in tokens.items()}
+
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        if not self.loopback and not self.token.get_secret_value():
+        if not self.loopback and not self.principals:
             raise ValueError(
                 f"listening on {self.host} lets others in: set {PREFIX}TOKEN to a secret that every"
                 f" client has to send, or {PREFIX}HOST to 127.0.0.1"
             )
         return self
 
+    @model_validator(mode="after")
+    def _paid_by_somebody(self) -> Self:
+        known = self.principals or (LOCAL,)
+        for name in self.daily_budget.named if self.daily_budget else ():
+            if name not in known:
+                raise ValueError(
+                    f"nobody is {name!r}, whom {PREFIX}DAILY_BUDGET names: the principals here are "
+                    f"{', '.join(known)}; {PREFIX}TOKENS adds to them"
+                )
+        return self
+
     # --- derived ---------------------------------------------------------------------------------
+
+    @property
+    def principals(self) -> Mapping[str, SecretStr]:
+        """Who may talk to the room, by the token that tells; none where it asks for no token."""
+        own = {"token": self.token} if self.token.get_secret_value() else {}
+        return own | {f"token:{name}": token for name, token in self.tokens.items()}
 
     @property
     def loopback(self) -> bool:

@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from typing import Any
 
+from pydantic import Field, model_validator
+
+from events.config import Budget
 from events.envelope import Event
 from events.exact import add, subtract
 from events.types import BudgetRefused, BudgetReserved, BudgetSettled, BudgetWarned
+from events.values import Value
 
 PREFIX = "account:"
 
@@ -30,6 +35,12 @@ def stream_of(kind: str, id: str, day: date) -> str:
     return f"{PREFIX}{kind}:{name}:{day.isoformat()}"
 
 
+def account_of(principal: str, day: date) -> str:
+    """The stream of the account that pays what `principal` spends on that day."""
+    kind, named, id = principal.partition(":")
+    return stream_of(kind, id, day) if named else stream_of("user", principal, day)
+
+
 def day_of(stream: str) -> str:
     """The day of an account, in ISO 8601: such texts sort as the days do."""
     return stream.rpartition(":")[2]
@@ -38,6 +49,35 @@ def day_of(stream: str) -> str:
 def day_before(at: datetime) -> str:
     """The day before `at`, in the same form; what began then may still be under way."""
     return (at - timedelta(days=1)).date().isoformat()
+
+
+class DailyBudgets(Value):
+    """What principals may spend in a day, in US dollars.
+
+    As text, `5,token:ana=20`: an amount for each of those that are not named, and amounts for those
+    that are. Without the former, only these are limited.
+    """
+
+    each: Budget | None = None
+    named: dict[str, Budget] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        read: dict[str, Any] = {"named": {}}
+        for part in filter(None, map(str.strip, value.split(","))):
+            name, named, amount = map(str.strip, part.rpartition("="))
+            into, key = (read["named"], name) if named else (read, "each")
+            if key in into:
+                raise ValueError(f"{name or 'everyone else'} has two amounts: leave one out")
+            into[key] = amount
+        return read
+
+    def of(self, principal: str) -> Budget | None:
+        """The budget of a principal; None where nothing limits it."""
+        return self.named.get(principal, self.each)
 
 
 @dataclass(slots=True)

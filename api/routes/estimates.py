@@ -19,7 +19,7 @@ from api.projected import all_caught_up
 from api.routes.turns import MAX_MESSAGE
 from api.strict_json import StrictJSONRoute
 from api.views import SESSION_EXAMPLE, NewSession, SessionId
-from events.account import Account, stream_of
+from events.account import Account, account_of
 from events.config import SessionConfig
 from events.envelope import Event, now
 from events.errors import ConfigError
@@ -125,10 +125,11 @@ async def _estimate(doors: Doors, begin: SessionConfig | Sequence[Event], draft:
 
 async def _account(doors: Doors) -> BudgetLeft | None:
     """What the daily budget leaves to whoever asks; None where the room has none."""
-    budget = doors.room.settings.daily_budget
+    daily = doors.room.settings.daily_budget
+    budget = None if daily is None else daily.of(doors.principal)
     if budget is None:
         return None
-    account = Account(stream_of("user", doors.principal, now().date()))
+    account = Account(account_of(doors.principal, now().date()))
     for event in await doors.room.store.read(account.stream):
         account.apply(event)
     return BudgetLeft.of(budget.limit, account.spent, account.held)

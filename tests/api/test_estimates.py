@@ -87,7 +87,7 @@ async def test_the_most_is_what_a_budget_holds(tmp_path: Path) -> None:
         {"id": id, "provider": "priced", "model_name": "instant", "max_tokens": most}
         for id, most in (("a", 100), ("b", 300))
     ]
-    async with local_room(tmp_path, PRICED, daily_budget={"limit": 20}) as room:
+    async with local_room(tmp_path, PRICED, daily_budget="20") as room:
         await room.create("s1", models=seats)
         message = {"content": "What is this?", "attachments": [notes]}
         report = (await room.http.post("/v1/sessions/s1/estimate", json=message)).json()

@@ -209,3 +209,33 @@ async def test_a_stream_takes_the_token_as_header_or_as_sub_protocol(locked: Loc
             ):
                 pass
         assert refused.value.response.status_code in (400, 401)
+
+
+async def test_who_asks_is_told_by_the_token(tmp_path: Path) -> None:
+    tokens = {"ana": SecretStr("anas-token"), "ben": SecretStr("bens-token")}
+    async with local_room(tmp_path, token=SecretStr(TOKEN), tokens=tokens) as room:
+        given = {"ana": "anas-token", "ben": "bens-token", "all": TOKEN}
+        for session, token in given.items():
+            headers = {"Authorization": f"Bearer {token}"}
+            body = config(session, "a")
+            created = await room.http.post("/v1/sessions", json=body, headers=headers)
+            assert created.status_code == 201
+            message, turns = {"content": "Hello"}, f"/v1/sessions/{session}/turns"
+            for query in ("", "?wait=20"):  # the short way, and that of the routes
+                posted = await room.http.post(turns + query, json=message, headers=headers)
+                assert posted.is_success
+            commanded = [event for event in await room.store.read(session) if event.command]
+            assert len(commanded) == 3
+            principal = "token" if session == "all" else f"token:{session}"
+            assert {event.by for event in commanded} == {principal}
+        for wrong in ("anas-tokenX", "ana", "anas-token,bens-token"):
+            answer = await stranger(room, "/v1/sessions", Authorization=f"Bearer {wrong}")
+            assert answer.status_code == 401
+
+
+async def test_named_tokens_alone_lock_a_room(tmp_path: Path) -> None:
+    async with local_room(tmp_path, tokens={"ana": SecretStr("anas-token")}) as room:
+        assert (await stranger(room, "/v1/sessions")).status_code == 401
+        assert (await stranger(room, "/healthz")).status_code == 200
+        given = {"Authorization": "Bearer anas-token"}
+        assert (await stranger(room, "/v1/sessions", **given)).status_code == 200

@@ -75,6 +75,7 @@ def test_a_provider_file_in_the_data_directory_is_found(home: Path) -> None:
 def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {
         "TOKEN": "t0ken-t0ken-t0ken",
+        "TOKENS": "ana=t0ken-of-ana",
         "NATS": "nats://natssecret@localhost:4222",
         "STORE": "postgresql://me:dbsecret@localhost/room",
     }
@@ -114,6 +115,13 @@ def test_on_loopback_it_is_not(host: str) -> None:
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("TOKEN", "two words", "CONTROL_ROOM_TOKEN: a token consists of"),
         ("TOKEN", "naïve-secret", "CONTROL_ROOM_TOKEN: a token consists of"),
+        ("TOKENS", "t0ken", "CONTROL_ROOM_TOKENS: part 1 is not NAME=TOKEN"),
+        ("TOKENS", "ana=x,=t0ken", "CONTROL_ROOM_TOKENS: part 2 is not NAME=TOKEN"),
+        ("TOKENS", "ana=t0ken,ana=b", "part 2 has the name or the token of another"),
+        ("TOKENS", "ana=t0ken,ben=t0ken", "part 2 has the name or the token of another"),
+        ("TOKENS", "ana=two t0kens", "CONTROL_ROOM_TOKENS: a token consists of"),
+        ("DAILY_BUDGET", "5,6", "everyone else has two amounts"),
+        ("DAILY_BUDGET", "5,token:ana=6", "nobody is 'token:ana'"),
         ("ALLOWED_HOSTS", "https://x.org", "leave out scheme, port and path"),
         ("ALLOWED_ORIGINS", "x.org", "write it like https://example.org"),
         ("ALLOWED_ORIGINS", "https://x.org/path", "write it like https://example.org"),
@@ -127,7 +135,8 @@ def test_what_is_wrong_is_named_without_a_secret(
     with pytest.raises(ConfigError) as refused:
         load_settings()
     assert says in refused.value.message
-    assert name != "TOKEN" or value not in refused.value.message
+    assert "TOKEN" not in name or value not in refused.value.message
+    assert "t0ken" not in refused.value.message
 
 
 def test_everything_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +152,20 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.allowed_hosts == ("room.example.org", "[::5]")
     assert settings.allowed_origins == ("https://a.org", "http://b.org:3000")
+
+
+def test_named_tokens_are_principals_and_may_have_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTROL_ROOM_HOST", "0.0.0.0")
+    monkeypatch.setenv("CONTROL_ROOM_TOKENS", "ana=padded==, ben=b")
+    monkeypatch.setenv("CONTROL_ROOM_DAILY_BUDGET", "5,token:ana=20")
+    settings = load_settings()
+    principals = {name: one.get_secret_value() for name, one in settings.principals.items()}
+    assert principals == {"token:ana": "padded==", "token:ben": "b"}
+    assert settings.daily_budget
+    limits = [settings.daily_budget.of(name) for name in principals]
+    assert [one and one.limit for one in limits] == [20, 5]
+    monkeypatch.setenv("CONTROL_ROOM_TOKEN", "everyones")
+    assert "token" in load_settings().principals
 
 
 def test_a_misspelt_name_is_told(

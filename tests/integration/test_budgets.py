@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from actors.providers.config import ProviderSpec
 from events.account import PREFIX, Account, call_of
@@ -242,6 +243,39 @@ async def test_a_daily_budget_that_is_set_later_covers_older_sessions(tmp_path: 
         [over] = [e.data for e in await room.store.read("s1") if isinstance(e.data, BudgetOverrun)]
         assert over.scope == "account"
         assert "max_tokens" in (over.unbounded or "")
+
+
+async def test_each_key_has_a_budget_of_its_own(tmp_path: Path) -> None:
+    tokens = {name: SecretStr(f"{name}s-token") for name in ("ana", "ben", "cyd")}
+    daily = "0.20,token:ben=5"
+    async with local_room(tmp_path, SOLD, tokens=tokens, daily_budget=daily) as room:
+
+        async def post(name: str) -> str:
+            """Everyone posts to the same session; who posts pays."""
+            headers = {"Authorization": f"Bearer {name}s-token"}
+            message = {"content": "Hello"}
+            answer = await room.http.post(
+                "/v1/sessions/s1/turns?wait=20", json=message, headers=headers
+            )
+            return str(answer.json()["status"])
+
+        body = {"session_id": "s1", "history": "isolated", "window": 1} | seats("a", max_tokens=20)
+        headers = {"Authorization": "Bearer anas-token"}
+        await room.http.post("/v1/sessions", json=body, headers=headers)
+        got = {name: [await post(name) for _ in range(8)] for name in ("ana", "ben", "cyd")}
+        assert set(got["ana"]) == set(got["cyd"]) == {"completed", "failed"}
+        assert set(got["ben"]) == {"completed"}
+        spent = {}
+        for head in await room.store.heads():
+            if head.stream.startswith(PREFIX):
+                folded = Account(head.stream)
+                for event in await room.store.read(head.stream):
+                    folded.apply(event)
+                spent[head.stream.split(":")[2]] = folded.spent
+        assert spent.keys() == got.keys()
+        assert max(spent["ana"], spent["cyd"]) <= Decimal("0.20") < spent["ben"]
+        assert sum(spent.values()) == paid(await everything(room))
+        await assert_sound(room.store, room.blobs, {})
 
 
 async def test_turns_that_queue_in_one_session_keep_to_its_budget(room: LocalRoom) -> None:

@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from actors.accounts import Accounts
 from actors.messages import Reserve, Settle
-from events.account import Account, stream_of
+from events.account import Account, DailyBudgets, account_of, stream_of
 from events.envelope import Event, Head, now
 from events.errors import Conflict, StoreError, Tampered
 from events.open import open_store
@@ -246,3 +247,28 @@ def test_a_stream_is_of_one_principal_and_day() -> None:
     streams = {stream_of("user", name, day) for name in names}
     assert len(streams) == len(names)
     assert all(stream.count(":") == 3 for stream in streams)
+
+
+def test_every_principal_has_an_account_of_its_own() -> None:
+    day = date(2026, 3, 1)
+    assert account_of("local", day) == "account:user:local:2026-03-01"
+    assert account_of("token", day) == "account:user:token:2026-03-01"
+    assert account_of("token:ana", day) == "account:token:ana:2026-03-01"
+
+
+def test_daily_budgets_are_for_each_and_for_those_that_are_named() -> None:
+    daily = DailyBudgets.model_validate("5, token:ana=20,")
+    assert DailyBudgets.model_validate(daily.model_dump(mode="json")) == daily
+    budgets = [daily.of(who) for who in ("token:ana", "token:ben", "local")]
+    assert [budget and budget.limit for budget in budgets] == [20, 5, 5]
+    only = DailyBudgets.model_validate("token:ana=0.5")
+    assert only.of("token:ben") is None
+    assert only.of("token:ana") is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["5,6", "token:ana=1,token:ana=2", "0", "token:ana=much", "=5,6,1"]
+)
+def test_wrong_daily_budgets_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        DailyBudgets.model_validate(text)
