@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from actors.providers.port import Capabilities
 from events.config import SessionConfig
+from events.tools import ElicitationRequested, ToolFailed, ToolReturned
 from events.types import (
     BudgetRefused,
     BudgetReserved,
@@ -17,17 +18,19 @@ from events.types import (
     ModelFailed,
     Retry,
 )
-from events.values import Attachment, Blob, Id, Message, Parameters, Text, Value
+from events.values import Attachment, Blob, Id, Message, Parameters, Text, ToolCall, Value
 
 # --- router and model ----------------------------------------------------------------------------
 
 
 class WireMessage(Value):
-    """One message of a request."""
+    """One message of a request; a tool's result names the call that it answers."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: Text
     images: tuple[Attachment, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 class Ask(Value):
@@ -45,6 +48,24 @@ class Ask(Value):
     messages: tuple[WireMessage, ...] | Blob
     parameters: Parameters
     chat_template: str | None = None
+    tools: Blob | None = Field(default=None, description="as in `model.asked`")
+    tool_choice: Literal["none"] | None = None
+
+
+class CallTool(Value):
+    """Router to tool server: please call the tool, once.
+
+    Heartbeats, cancelling and the outcome are as with `Ask`.
+    """
+
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+    reply: str = Field(description="subject that takes the outcome as a request")
+    server: str
+    tool: str
+    arguments: Text
 
 
 class Heartbeat(Value):
@@ -65,10 +86,11 @@ class Learned(Value):
 
 
 class Outcome(Value):
-    """Model to router, repeated until answered `committed` or `discarded`.
+    """Model or tool server to router, repeated until answered `committed` or `discarded`.
 
-    A cancelled call sends `ModelDiscarded` with what it had cost by then. What the actor has
-    `learned` is a fact of later turns.
+    A cancelled call of a model sends `ModelDiscarded` with what it had cost by then. What the actor
+    has `learned` is a fact of later turns. `elicited` is what a tool asks the person before its
+    outcome comes.
     """
 
     session: Id
@@ -79,6 +101,9 @@ class Outcome(Value):
     failed: ModelFailed | None = None
     discarded: ModelDiscarded | None = None
     learned: Learned | None = None
+    returned: ToolReturned | None = None
+    tool_failed: ToolFailed | None = None
+    elicited: ElicitationRequested | None = None
 
 
 class Receipt(Value):

@@ -52,6 +52,16 @@ def model(provider: str, name: str) -> str:
     return f"room.model.{token(provider)}.{token(name)}"
 
 
+def tool_server(name: str) -> str:
+    """Where a configured tool server takes calls; replicas share one queue group."""
+    return f"room.tool.{token(name)}"
+
+
+def elicited(session: str, turn: str, step: str) -> str:
+    """Tells the tool server of a call what the person answered to what it asked."""
+    return f"room.elicited.{session}.{turn}.{step}"
+
+
 def call(session: str, turn: str, step: str) -> str:
     """Heartbeats of one call. Step keys consist of subject-safe characters only."""
     return f"room.call.{session}.{turn}.{step}"

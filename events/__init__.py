@@ -24,9 +24,20 @@ from events.config import SessionConfig as SessionConfig  # who sits in a sessio
 from events.envelope import Event as Event  # something that happened, at its place in its stream
 from events.envelope import Head as Head  # the last event of a stream
 from events.envelope import Recorded as Recorded  # an event with its place in the store's order
+from events.grants import ToolGrant as ToolGrant  # the tools that a participant may use
 from events.store import BlobStore as BlobStore  # content by its SHA-256
 from events.store import EventStore as EventStore  # an append-only store of streams
 from events.store import Fault as Fault  # where a stream is not what was written
+from events.tools import ApprovalDenied as ApprovalDenied  # a person does not allow a call
+from events.tools import ApprovalGranted as ApprovalGranted  # a person allows a call
+from events.tools import ApprovalRequested as ApprovalRequested  # a person is asked for a call
+from events.tools import ElicitationAnswered as ElicitationAnswered  # what the person said to it
+from events.tools import ElicitationRequested as ElicitationRequested  # a tool asks the person
+from events.tools import ToolCalled as ToolCalled  # a tool is called
+from events.tools import ToolCancelled as ToolCancelled  # the call is not wanted any more
+from events.tools import ToolFailed as ToolFailed  # the call gave nothing
+from events.tools import ToolRefused as ToolRefused  # the call is not made
+from events.tools import ToolReturned as ToolReturned  # what a tool gave back
 from events.types import BudgetOverrun as BudgetOverrun  # a step was not sent, for its cost
 from events.types import BudgetRefused as BudgetRefused  # an account does not have the amount
 from events.types import BudgetRequested as BudgetRequested  # an account is asked for an amount

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from events.grants import ToolGrant
 from events.values import Id, Value
 
 History = Literal["shared", "isolated"]
@@ -63,6 +64,12 @@ class Participant(Value):
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="passed to the provider as is")
     budget: Budget | None = Field(default=None, description="of this one in the session")
+    tools: tuple[ToolGrant, ...] = Field(
+        default=(), max_length=64, description="of which servers, which, and whether with approval"
+    )
+    tool_rounds: int | None = Field(
+        default=None, ge=1, le=100, description="how often it may call tools for one answer: 8"
+    )
 
     @property
     def label(self) -> str:

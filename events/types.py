@@ -23,6 +23,7 @@ from events.config import SessionConfig
 from events.payload import Derived as Derived
 from events.payload import Input as Input
 from events.payload import Payload as Payload
+from events.tools import TOOL_PAYLOADS
 from events.values import (
     Blob,
     ContextRule,
@@ -176,6 +177,15 @@ class ModelAsked(Derived):
     reserved: Decimal | None = Field(
         default=None, description="the most that the call can cost, in US dollars, under a budget"
     )
+    tools: Blob | None = Field(
+        default=None, description="the offered tools: a JSON list of name, description, parameters"
+    )
+    tool_choice: Literal["none"] | None = Field(
+        default=None, description="none: the tools are known, and shall not be called any more"
+    )
+    continues: str | None = Field(
+        default=None, description="the step whose calls of tools were answered before this one"
+    )
 
 
 class ContextTrimmed(Derived):
@@ -328,6 +338,7 @@ PAYLOADS: tuple[type[Payload], ...] = (
     RouteDecided,
     VoteCast,
     VotesTallied,
+    *TOOL_PAYLOADS,
 )
 """The closed registry: a stored type that is not here raises `UnknownEvent`."""
 

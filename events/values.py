@@ -85,10 +85,17 @@ class ToolCall(Value):
 
 
 class Message(Value):
-    """What a person posted: text and attachments by content hash."""
+    """What a person posted: text and attachments by content hash.
+
+    Where a client brings a whole conversation, `given` is that, the JSON list of its messages, and
+    `content` the last thing that was said in it; `tools` are the client's own, which it calls
+    itself: a JSON list of name, description, parameters.
+    """
 
     content: Text
     attachments: tuple[Attachment, ...] = ()
+    given: Blob | None = None
+    tools: Blob | None = None
 
 
 class Cost(Value):

@@ -12,6 +12,20 @@ from hypothesis.strategies import SearchStrategy
 
 from events.config import Fallback, Participant, SessionConfig
 from events.envelope import Event
+from events.grants import ToolGrant
+from events.tools import (
+    ApprovalDenied,
+    ApprovalGranted,
+    ApprovalRequested,
+    ElicitationAnswered,
+    ElicitationRequested,
+    ToolCalled,
+    ToolCancelled,
+    ToolFailed,
+    ToolRefused,
+    ToolReturned,
+    ToolUse,
+)
 from events.types import (
     BudgetOverrun,
     BudgetRefused,
@@ -97,6 +111,7 @@ CONFIGS = st.builds(
         stop_sequences=st.tuples(TEXT),
         fallbacks=st.tuples(st.builds(Fallback, provider=IDS, model_name=IDS)),
         extra=OBJECTS,
+        tools=st.tuples(st.just(ToolGrant(server="files", tools=("ls",)))),
     ).map(lambda one: (one,)),
     deadline=st.floats(1, 86_400),
     title=maybe(TEXT),
@@ -106,7 +121,13 @@ ATTACHMENTS = st.builds(
     BLOBS,
     st.text("aé東 ./'\"[]", max_size=20),
 )
-MESSAGES = st.builds(Message, content=TEXTS, attachments=st.tuples(ATTACHMENTS))
+MESSAGES = st.builds(
+    Message, content=TEXTS, attachments=st.tuples(ATTACHMENTS), given=maybe(BLOBS),
+    tools=maybe(BLOBS),
+)  # fmt: skip
+USES = st.builds(
+    ToolUse, name=TEXT, arguments=TEXTS, participant=maybe(IDS), asked_in=maybe(TEXT), call_id=TEXT
+)
 PARAMETERS = st.builds(
     Parameters, temperature=maybe(FLOATS), stop=st.tuples(TEXT), schema=maybe(OBJECTS),
     extra=OBJECTS,
@@ -157,6 +178,35 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
         fallback=st.integers(0, 3),
         instead_of=maybe(TEXT),
         reserved=maybe(AMOUNTS),
+        tools=maybe(BLOBS),
+        tool_choice=maybe(st.just("none")),
+        continues=maybe(TEXT),
+    ),
+    ToolCalled: st.builds(ToolCalled, use=USES, server=st.just("files"), tool=TEXT),
+    ToolRefused: st.builds(ToolRefused, use=USES, reason=TEXT),
+    ToolCancelled: st.builds(ToolCancelled, reason=st.just("turn_ended")),
+    ToolReturned: st.builds(
+        ToolReturned,
+        attempt=st.just(1),
+        text=TEXTS,
+        structured=maybe(TEXTS),
+        attachments=st.tuples(ATTACHMENTS),
+        is_error=st.booleans(),
+        duration_ms=FLOATS,
+        protocol=maybe(TEXT),
+        notes=st.tuples(TEXT),
+    ),
+    ToolFailed: st.builds(
+        ToolFailed, attempt=st.just(1), error=TEXT, message=TEXT, retryable=st.booleans()
+    ),
+    ApprovalRequested: st.builds(ApprovalRequested, use=USES, server=st.just("files"), tool=TEXT),
+    ApprovalGranted: st.builds(ApprovalGranted, reason=TEXT),
+    ApprovalDenied: st.builds(ApprovalDenied, reason=TEXT),
+    ElicitationRequested: st.builds(
+        ElicitationRequested, attempt=st.just(1), id=IDS, message=TEXT, form=maybe(OBJECTS)
+    ),
+    ElicitationAnswered: st.builds(
+        ElicitationAnswered, id=IDS, action=st.just("accept"), content=maybe(OBJECTS)
     ),
     ContextTrimmed: st.builds(
         ContextTrimmed,
