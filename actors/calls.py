@@ -34,6 +34,8 @@ class Call:
     model: str
     attempt: int
     heard: float
+    silent: bool = False
+    """Whether nothing was heard of it since it was said to be silent."""
 
 
 class Calls:
@@ -120,6 +122,11 @@ class Calls:
         self._calls.pop(key, None)
         await self._bus.publish(subjects.cancel(*key), b"{}")
 
+    def alive(self, key: Key, attempt: int) -> bool:
+        """Whether something was heard of the call after it was said to be silent."""
+        call = self._calls.get(key)
+        return call is not None and call.attempt == attempt and not call.silent
+
     def done(self, key: Key) -> None:
         """The call has its outcome."""
         self._calls.pop(key, None)
@@ -164,7 +171,7 @@ class Calls:
             return
         call = self._calls.get((parts[2], parts[3], parts[4]))
         if call is not None and Heartbeat.model_validate_json(msg.data).attempt == call.attempt:
-            call.heard = asyncio.get_running_loop().time()
+            call.heard, call.silent = asyncio.get_running_loop().time(), False
 
     def _gone(self, msg: Msg) -> None:
         actor = Gone.model_validate_json(msg.data)
@@ -184,6 +191,7 @@ class Calls:
                 call.heard = loop.time()
                 if not self._ensuring(key):
                     self._known.discard((call.provider, call.model))
+                    call.silent = True
                     self._silent(key, call.attempt)
 
     def _ensuring(self, key: Key) -> bool:

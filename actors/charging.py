@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 
+from actors.calls import Key
 from actors.deciding import Decide, Decision
 from actors.messages import Accounted, Reserve, Settle
 from actors.paying import Paying
@@ -33,16 +34,28 @@ Submit = Callable[[Decide], Awaitable[tuple[Decision, int]]]
 class Charging:
     """Has money held before a call, and settles what it has cost; what it learns goes to `tell`.
 
-    A step without a request to an account costs none.
+    A step without a request to an account costs none. `alive` says of a call and its attempt
+    whether it was heard of again.
     """
 
     def __init__(
-        self, stream: str, paying: Paying, tell: Callable[[Decide], None], submit: Submit
+        self,
+        stream: str,
+        paying: Paying,
+        tell: Callable[[Decide], None],
+        submit: Submit,
+        alive: Callable[[Key, int], bool],
     ) -> None:
         self._stream = stream
         self._paying = paying
         self._tell = tell
         self._submit = submit
+        self._alive = alive
+        self._spare: dict[tuple[str, str], int] = {}
+        """By turn and step, an attempt that the account may hold money for and that is not made.
+
+        The account decides once on an attempt, so it is kept for when the call falls silent again.
+        """
 
     def request(self, turn: str, step: Step, attempt: int = 1) -> None:
         """Ask the account for the most that the attempt can cost."""
@@ -60,10 +73,12 @@ class Charging:
         )
         self._paying.reserve(request, partial(self._decided, request))
 
-    def silent(self, key: tuple[str, str, str], attempt: int) -> None:
+    def silent(self, key: Key, attempt: int) -> None:
         """Nothing is heard of a call: ask again, where its account has the money for that."""
 
         def decide(session: Session) -> Decision:
+            if self._alive(key, attempt):
+                return Decision()
             decision = reask(session, key=key, attempt=attempt)
             step = session.turns[key[1]].steps[key[2]] if decision.givens else None
             again = any(isinstance(given.data, ModelReasked) for given in decision.givens)
@@ -79,6 +94,12 @@ class Charging:
         if step.requested is not None:
             self._settle(turn, step, step.requested, attempt, cost.amount if cost else ZERO)
 
+    def over(self, turn: str, step: Step) -> None:
+        """The step has its outcome: an attempt that was never made costs nothing."""
+        attempt = self._spare.pop((turn, step.key), 0)
+        if attempt > step.attempt:
+            self.settle(turn, step, attempt, None)
+
     def settle_all(self, session: Session) -> None:
         """Settle what the log knows of: its writer may have ended before it could.
 
@@ -91,6 +112,9 @@ class Charging:
                     continue
                 for attempt, amount in step.paid.items():
                     self._settle(turn.id, step, requested, attempt, amount)
+                if step.outcome is None and step.asked is not None:
+                    # Its writer may have been about to ask again.
+                    self._spare[turn.id, step.key] = step.attempt + 1
 
     def _settle(
         self, turn: str, step: Step, requested: BudgetRequested, attempt: int, amount: Decimal
@@ -114,11 +138,16 @@ class Charging:
 
         def decide(session: Session) -> Decision:
             wasted.clear()
-            decision = reserved(session, answer)
+            key, before = (self._stream, request.turn, request.step), request.attempt - 1
+            alive = before > 0 and self._alive(key, before)
+            decision = Decision() if alive else reserved(session, answer)
             turn = session.turns.get(request.turn)
             step = turn.steps.get(request.step) if turn else None
             if step is not None and not _taken(decision, step, request.attempt):
-                wasted.append(step)
+                if step.asked is not None and step.outcome is None:
+                    self._spare[request.turn, request.step] = request.attempt
+                else:
+                    wasted.append(step)
             return decision
 
         while True:

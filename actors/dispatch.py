@@ -67,7 +67,7 @@ class Dispatch:
         self._bus = bus
         self._blobs = blobs
         self._calls = calls
-        self.charging = Charging(stream, paying, tell, submit)
+        self.charging = Charging(stream, paying, tell, submit, calls.alive)
         self._tell = tell
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
@@ -109,12 +109,14 @@ class Dispatch:
                         await self._calls.cancel(key)
                     if not unheard:
                         self.charging.settle(key[1], _step(machine, event), data.attempt, data.cost)
+                    self.charging.over(key[1], _step(machine, event))
                 case ModelDiscarded() as data:
                     self.charging.settle(key[1], _step(machine, event), data.attempt, data.cost)
                 case ModelCancelled():
                     await self._calls.cancel(key)
                     if (step := _step(machine, event)).asked is None:
                         self.charging.settle(key[1], step, 1, None)
+                    self.charging.over(key[1], step)
                 case _:
                     pass
         self._wind_timers(machine)

@@ -181,9 +181,7 @@ class SessionLog:
 
     def command(self, command: AnyCommand) -> str | None:
         """Carry out a command as the router would; returns the turn that it made or met."""
-        decision = decide(
-            self.machine.session, command, ground=self._ground, check=lambda config: None
-        )
+        decision = decide(self.machine.session, command, ground=self._ground, check=lambda *_: None)
         if decision.givens:
             self._append(decision.givens)
         return decision.turn

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from actors import subjects
 from actors.bus import Bus, Msg
 from actors.grounds import Grounds
-from actors.messages import Ask, Command, CreateSession, Outcome, PostTurn, Receipt, Reply
-from actors.providers.config import configured
+from actors.messages import (
+    Ask,
+    Command,
+    CreateSession,
+    Heartbeat,
+    Outcome,
+    PostTurn,
+    Receipt,
+    Reply,
+)
+from actors.providers.config import Providers, ProviderSpec, configured
 from actors.router import RouterActor
 from api.nats_server import BundledNats
+from events.account import DailyBudgets
 from events.config import SessionConfig
+from events.partitions import PARTITIONS
 from events.store import BlobStore, EventStore
 from events.types import ModelAnswered, ModelDiscarded
 from events.values import Message, Text
@@ -24,14 +35,14 @@ class Wire:
     """A person and a model at the other end of the router's wire."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        self.bus = bus
         self._asks: asyncio.Queue[Ask] = asyncio.Queue()
         self.cancelled: list[str] = []
         self.cancel = asyncio.Event()
 
     async def listen(self) -> None:
-        await self._bus.subscribe("room.model.>", self._asked)
-        await self._bus.subscribe("room.cancel.>", self._cancelled)
+        await self.bus.subscribe("room.model.>", self._asked)
+        await self.bus.subscribe("room.cancel.>", self._cancelled)
 
     async def no_start(self, provider: str, model: str) -> None:
         """The model is here already."""
@@ -48,13 +59,18 @@ class Wire:
 
     async def command(self, command: Command) -> None:
         subject = subjects.commands(subjects.partition(command.session))
-        reply = Reply.model_validate_json(await self._bus.request(subject, command, timeout=10))
+        reply = Reply.model_validate_json(await self.bus.request(subject, command, timeout=10))
         assert reply.accepted, reply.problem
 
     async def asked(self, attempt: int) -> Ask:
         ask = await asyncio.wait_for(self._asks.get(), 10)
         assert ask.attempt == attempt
         return ask
+
+    async def beat(self, ask: Ask) -> None:
+        """Say that the attempt is still at work."""
+        beat = Heartbeat(session=ask.session, turn=ask.turn, step=ask.step, attempt=ask.attempt)
+        await self.bus.publish(subjects.call(ask.session, ask.turn, ask.step), beat)
 
     async def outcome(
         self,
@@ -72,7 +88,7 @@ class Wire:
             answered=answered,
             discarded=discarded,
         )
-        receipt = await self._bus.request(ask.reply, outcome, timeout=10)
+        receipt = await self.bus.request(ask.reply, outcome, timeout=10)
         return Receipt.model_validate_json(receipt).status
 
     def _asked(self, msg: Msg) -> None:
@@ -85,15 +101,29 @@ class Wire:
 
 @asynccontextmanager
 async def routing(
-    nats: BundledNats, store: EventStore, blobs: BlobStore, scripts: Path, heartbeat: float = 1.0
+    nats: BundledNats,
+    store: EventStore,
+    blobs: BlobStore,
+    scripts: Path,
+    *specs: ProviderSpec,
+    heartbeat: float = 1.0,
+    daily_budget: DailyBudgets | None = None,
+    partitions: Iterable[int] = range(PARTITIONS),
 ) -> AsyncIterator[Wire]:
     """A router at work, and its wire; store and blobs stay open."""
     bus, other = await Bus.connect(nats.url), await Bus.connect(nats.url)
     wire = Wire(other)
     await wire.listen()
-    grounds = Grounds(configured(None, {}), {}, blobs, script_folder=scripts)
+    providers = Providers(*configured(None, {}).values(), *specs)
+    grounds = Grounds(providers, {}, blobs, script_folder=scripts, daily_budget=daily_budget)
     router = RouterActor(
-        bus, store, blobs, grounds=grounds, ensure=wire.no_start, heartbeat=heartbeat
+        bus,
+        store,
+        blobs,
+        grounds=grounds,
+        ensure=wire.no_start,
+        partitions=partitions,
+        heartbeat=heartbeat,
     )
     await router.start()
     try:
