@@ -68,6 +68,7 @@ class CompletionAnswer(Assembly):
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._last: dict[str, Any] = {}
+        self._model: str | None = None
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         if error := item.get("error"):
@@ -76,6 +77,8 @@ class CompletionAnswer(Assembly):
         text = text_of(item["content"])
         if item["stop"]:
             self._last = item
+            if (model := item.get("model")) is not None:
+                self._model = text_of(model)
             reason = text_of(item.get("stop_type") or "")
             self.finish_reason = _REASONS.get(reason, "stop")
             self.done = True
@@ -88,7 +91,7 @@ class CompletionAnswer(Assembly):
             finish_reason,
             usage=normalised(raw),
             usage_raw=raw or None,
-            served_model=self._last.get("model"),
+            served_model=self._model,
             notes=notes,
         )
 

@@ -18,7 +18,7 @@ from tests.api.test_bad_input import is_problem
 from tests.contract.every_provider import answer
 from tests.rooms import LocalRoom, local_room
 from tests.servers.dialects import DIALECTS
-from tests.servers.dialects.dialect import KEY, MODEL, PICTURE, Dialect
+from tests.servers.dialects.dialect import KEY, MODEL, PICTURE, Dialect, has
 from tests.servers.scripted import ScriptedServer, listening
 
 NOTES = "# Grüße\nprint('hello')\n"
@@ -82,7 +82,7 @@ async def test_every_provider_gets_the_text_and_those_that_see_the_picture(serve
     answered = {one["participant"]: one["text"] for one in turn["answers"]}
     failed = {one["participant"]: one for one in turn["failures"]}
     for number, (dialect, server) in enumerate(served.servers):
-        if dialect.has_images:
+        if has(dialect, "images"):
             assert answered[f"m{number}"] == "Seen.", dialect
             request = server.requests[-1]
             sent = dialect.sent(request.path, request.body)
@@ -99,7 +99,7 @@ async def test_every_provider_gets_the_text_and_those_that_see_the_picture(serve
 
 
 async def test_texts_are_for_every_provider(served: Served) -> None:
-    blind = [n for n, (dialect, _) in enumerate(served.servers) if not dialect.has_images]
+    blind = [n for n, (dialect, _) in enumerate(served.servers) if not has(dialect, "images")]
     await served.create("texts", blind)
     turn = await served.post("texts", FILE)
     assert [one["text"] for one in turn["answers"]] == ["Seen."] * len(blind)
@@ -108,8 +108,8 @@ async def test_texts_are_for_every_provider(served: Served) -> None:
 
 
 async def test_a_fallback_that_sees_answers_instead(served: Served) -> None:
-    blind = next(n for n, (dialect, _) in enumerate(served.servers) if not dialect.has_images)
-    sees = next(n for n, (dialect, _) in enumerate(served.servers) if dialect.has_images)
+    blind = next(n for n, (dialect, _) in enumerate(served.servers) if not has(dialect, "images"))
+    sees = next(n for n, (dialect, _) in enumerate(served.servers) if has(dialect, "images"))
     fallback = {"provider": f"p{sees}", "model_name": MODEL}
     one = {"id": "a", "provider": f"p{blind}", "model_name": MODEL, "fallbacks": [fallback]}
     await served.room.create("instead", models=[one])
@@ -118,7 +118,7 @@ async def test_a_fallback_that_sees_answers_instead(served: Served) -> None:
 
 
 async def test_later_turns_queued_turns_and_retries_have_them(served: Served) -> None:
-    sees = next(n for n, (dialect, _) in enumerate(served.servers) if dialect.has_images)
+    sees = next(n for n, (dialect, _) in enumerate(served.servers) if has(dialect, "images"))
     dialect, server = served.servers[sees]
 
     def images() -> int:
@@ -159,7 +159,7 @@ async def test_later_turns_queued_turns_and_retries_have_them(served: Served) ->
 
 
 async def test_as_much_as_may_be_attached_reaches_the_model(served: Served) -> None:
-    sees = next(n for n, (dialect, _) in enumerate(served.servers) if dialect.has_images)
+    sees = next(n for n, (dialect, _) in enumerate(served.servers) if has(dialect, "images"))
     dialect, server = served.servers[sees]
     long = await store(served.room, b"x" * LONGEST_FILE, "text/plain", name="x" * 255)
     picture = PICTURE.data + bytes(LONGEST_IMAGE - len(PICTURE.data))

@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from actors.providers.registry import GROUP, known_types, provider_type
 from events.errors import ConfigError
 from events.values import ToolCall, Usage
 from tests.contract import test_every_provider, test_every_provider_failure
-from tests.servers.dialects import DIALECTS
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Sent
+from tests.servers.dialects import EVERY
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "provider"
 
@@ -29,7 +29,9 @@ class AcmeDialect:
 
     type = "acme"
     content_type = "text/event-stream"
-    has_reasoning = has_tools = has_schema = has_images = has_seed = False
+    lacks: Mapping[Feature, str] = dict.fromkeys(
+        ("reasoning", "tools", "schema", "images", "seed"), "this API is a small one"
+    )
 
     def config(self, url: str) -> dict[str, Any]:
         return {"base_url": url, "api_key": "${KEY}"}
@@ -90,7 +92,7 @@ def _core() -> list[Callable[..., Awaitable[None]]]:
         for test in vars(module).values()
         for mark in getattr(test, "pytestmark", ())
         if mark.args[0] == "dialect"
-        and len(mark.args[1]) == len(DIALECTS)
+        and len(mark.args[1]) == len(EVERY)
         and [*inspect.signature(test).parameters] == ["dialect"]
     ]
 

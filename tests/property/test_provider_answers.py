@@ -7,14 +7,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.providers.config import ProviderSpec, create
-from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Delta, Finished
 from actors.providers.sse import Decoder, Format
 from events.errors import ProviderError
 from events.values import ToolCall, Usage
-from tests.contract.every_provider import ASKED, answer, every_provider
-from tests.servers.dialects.dialect import KEY, MODEL, Dialect
+from tests.contract.every_provider import answer, asked_of, every_provider, reader
+from tests.servers.dialects.dialect import KEY, MODEL, Dialect, has
 
 Outcome = Finished | ProviderError
 
@@ -34,24 +32,8 @@ values = st.recursive(
 )
 
 
-PROVIDERS: dict[int, HttpProvider] = {}
-
-
-def provider_of(dialect: Dialect) -> HttpProvider:
-    """Made once for each; a dialect lives as long as the tests do."""
-    made = PROVIDERS.get(id(dialect))
-    if made is None:
-        spec = ProviderSpec(
-            id="the-provider", type=dialect.type, config=dialect.config("http://127.0.0.1:9")
-        )
-        provider = create(spec, {"KEY": KEY})
-        assert isinstance(provider, HttpProvider)
-        made = PROVIDERS[id(dialect)] = provider
-    return made
-
-
 def format_of(dialect: Dialect) -> Format:
-    found = provider_of(dialect)._format(dialect.content_type)
+    found = reader(dialect)._format(dialect.content_type)
     assert found is not None
     return found
 
@@ -68,8 +50,8 @@ def heard(dialect: Dialect, chunks: list[bytes]) -> tuple[list[Delta], Outcome]:
 
 def understood(dialect: Dialect, items: list[list[dict[str, Any]]]) -> tuple[list[Delta], Outcome]:
     """What it makes of these items."""
-    provider = provider_of(dialect)
-    assembly = provider._assembly(ASKED)
+    provider = reader(dialect)
+    assembly = provider._assembly(asked_of(dialect))
     deltas: list[Delta] = []
     try:
         for some in items:
@@ -140,8 +122,8 @@ def test_whatever_stands_in_an_item(dialect: Dialect, data: st.DataObject) -> No
 
 def whole(dialect: Dialect) -> list[Any]:
     """The items of an answer with everything that the dialect has."""
-    thoughts = [dialect.thought("Hm.")] if dialect.has_reasoning else []
-    calls = dialect.calls(CALL) if dialect.has_tools else []
+    thoughts = [dialect.thought("Hm.")] if has(dialect, "reasoning") else []
+    calls = dialect.calls(CALL) if has(dialect, "tools") else []
     steps = [*dialect.begin(), *thoughts, dialect.piece("Yes."), *calls, *dialect.end("stop")]
     decoder = Decoder(format_of(dialect))
     items = decoder.feed(b"".join(steps))

@@ -11,23 +11,20 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.providers.config import ProviderSpec, create
-from actors.providers.port import Finished, Provider
+from actors.providers.port import Finished
 from events.errors import BadResponse, ProviderError
 from events.values import ToolCall, Usage
-from tests.contract.every_provider import ASKED, every_provider
+from tests.contract.every_provider import ASKED, asked_of, every_provider, reader
 from tests.contract.provider_calls import Answered, listen
 from tests.contract.test_every_provider import TOOL
 from tests.property.test_stream_decoder import cut, garbage, values
-from tests.servers.dialects import DIALECTS
-from tests.servers.dialects.dialect import KEY, Dialect
+from tests.servers.dialects.dialect import KEY, Dialect, has
 
 # There are many dialects; what they share is tried with each of them.
 fewer = settings(max_examples=settings().max_examples // 2)
@@ -75,21 +72,12 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@cache
-def provider_of(number: int, stream: bool) -> Provider:
-    dialect = DIALECTS[number]
-    config = dialect.config("http://127.0.0.1:9")
-    config = config if stream else {**config, "stream": False}
-    return create(ProviderSpec(id="the-provider", type=dialect.type, config=config), {"KEY": KEY})
-
-
 class Reading:
     """Has the provider of a dialect read bytes."""
 
     def __init__(self, runner: asyncio.Runner, dialect: Dialect) -> None:
         self._runner = runner
-        self._number = DIALECTS.index(dialect)
-        self.content_type = dialect.content_type
+        self._dialect = dialect
 
     def whole(self, chunks: list[bytes]) -> Heard:
         """What it makes of a body that is no stream."""
@@ -97,10 +85,10 @@ class Reading:
 
     def __call__(self, chunks: list[bytes]) -> Heard:
         """What it makes of a stream."""
-        return self._heard(chunks, self.content_type, stream=True)
+        return self._heard(chunks, self._dialect.content_type, stream=True)
 
     def _heard(self, chunks: list[bytes], content_type: str, *, stream: bool) -> Heard:
-        provider = provider_of(self._number, stream)
+        provider = reader(self._dialect, stream=stream)
         body = Body([chunk for chunk in chunks if chunk], content_type)
 
         async def accepted(*_: Any) -> tuple[Any, tuple[str, ...]]:
@@ -115,7 +103,7 @@ class Reading:
             answered = Answered()
             end: Finished | tuple[type[ProviderError], str]
             try:
-                asked = replace(ASKED, tools=(TOOL,))
+                asked = asked_of(self._dialect, replace(ASKED, tools=(TOOL,)))
                 end = self._runner.run(listen(provider, asked, answered)).end
             except ProviderError as error:
                 end = type(error), error.message
@@ -125,9 +113,9 @@ class Reading:
 
 def steps_of(dialect: Dialect, pieces: list[str]) -> list[bytes]:
     """A complete stream with all that the dialect knows."""
-    thoughts = [dialect.thought("Hm. ")] if dialect.has_reasoning else []
+    thoughts = [dialect.thought("Hm. ")] if has(dialect, "reasoning") else []
     call = ToolCall(id="call_1", name="look_up", arguments='{"at":"Zürich"}')
-    calls = dialect.calls(call) if dialect.has_tools else []
+    calls = dialect.calls(call) if has(dialect, "tools") else []
     finish = "tool_calls" if calls else "stop"
     usage = Usage(input=7, output=9)
     said = [dialect.piece(piece) for piece in pieces]
@@ -199,8 +187,8 @@ def test_an_answer_is_the_same_however_it_is_cut(
     assert heard == reading([stream])
     assert isinstance(heard[2], Finished)
     assert heard[0] == text
-    assert heard[1] == ("Hm. " if dialect.has_reasoning else "")
-    assert len(heard[2].tool_calls) == dialect.has_tools
+    assert heard[1] == ("Hm. " if has(dialect, "reasoning") else "")
+    assert len(heard[2].tool_calls) == has(dialect, "tools")
     body = reading.whole(cut(dialect.body(text), cuts))
     assert (body[0], isinstance(body[2], Finished)) == (text, True)
 

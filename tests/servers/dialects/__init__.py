@@ -1,4 +1,4 @@
-"""Every type of provider that is asked over HTTP, as its server speaks."""
+"""Every type of provider, as its server speaks; `rehearsal` has none."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import Dialect
 from tests.servers.dialects.generic import GenericDialect
 from tests.servers.dialects.huggingface import ClassicDialect, HuggingFaceDialect
+from tests.servers.dialects.llama_cpp import LlamaCppDialect, LlamaCppRawDialect
 from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.nvidia import NvidiaDialect
 from tests.servers.dialects.ollama import OllamaDialect
-from tests.servers.dialects.oobabooga import OobaboogaDialect
+from tests.servers.dialects.ollama_raw import OllamaRawDialect
+from tests.servers.dialects.oobabooga import LegacyDialect, OobaboogaDialect
 from tests.servers.dialects.responses import ResponsesDialect
 
 DIALECTS: tuple[Dialect, ...] = (
@@ -28,4 +30,14 @@ DIALECTS: tuple[Dialect, ...] = (
     ClassicDialect(),
     OllamaDialect(),
     OobaboogaDialect(),
+    LegacyDialect(),
 )
+"""Those whose server has an address in the configuration."""
+
+EVERY: tuple[Dialect, ...] = (
+    *DIALECTS,
+    OllamaRawDialect(),
+    LlamaCppDialect(),
+    LlamaCppRawDialect(),
+)
+"""Those that are spoken only to participants with a chat template, or within the actor, too."""

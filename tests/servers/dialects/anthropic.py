@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, SERVED, Sent
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, SERVED, Feature, Sent
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -29,8 +30,7 @@ class AnthropicDialect:
 
     type = "anthropic"
     content_type = "text/event-stream"
-    has_reasoning = has_tools = has_schema = has_images = True
-    has_seed = False
+    lacks: Mapping[Feature, str] = {"seed": "the API takes none"}
 
     def config(self, url: str) -> dict[str, Any]:
         return {"base_url": url, "api_key": "${KEY}"}

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
 from tests.servers import chat
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, SERVED, Sent
+from tests.servers.dialects.dialect import (
+    COMPLETION,
+    EVERYTHING,
+    KEY,
+    MODEL,
+    PROMPT,
+    SERVED,
+    Feature,
+    Sent,
+)
 
 
 class ChatDialect:
@@ -16,7 +26,7 @@ class ChatDialect:
 
     type = "openai"
     content_type = "text/event-stream"
-    has_reasoning = has_tools = has_schema = has_images = has_seed = True
+    lacks: Mapping[Feature, str] = EVERYTHING
 
     def config(self, url: str) -> dict[str, Any]:
         return {"base_url": f"{url}/v1", "api_key": "${KEY}"}

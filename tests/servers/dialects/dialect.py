@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 from actors.providers.port import Image, Tool
 from events.values import ToolCall, Usage
@@ -14,6 +15,15 @@ PROMPT, COMPLETION = 10, 5
 """Tokens that every complete answer reports."""
 KEY = "marked-secret-5f3b9c"
 PICTURE = Image("image/png", b"\x89PNG\r\n\x1a\n0000")
+
+Feature = Literal[
+    "stream", "whole", "usage", "length", "reasoning", "tools", "schema", "images", "seed", "stop"
+]
+"""What not every type has: answers in pieces, answers all at once, a count of tokens, an end that
+tells of its length, and so on."""
+FEATURES: Final[tuple[Feature, ...]] = get_args(Feature)
+EVERYTHING: Final[Mapping[Feature, str]] = {}
+"""Nothing is lacking."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +44,21 @@ class Sent:
 
 
 class Dialect(Protocol):
-    """Writes a vendor's answers and reads its requests. What it lacks, it says.
+    """Writes a vendor's answers and reads its requests.
 
-    Where a type has several dialects, each has a `name` of its own as well. One whose server knows
-    no stop sequences has `has_stop` false: the provider keeps them then.
+    Where a type has several dialects, each has a `name` of its own as well. A dialect that is
+    spoken to participants who bring a `chat_template` of their own has that.
     """
 
     type: str
     """Of the provider, in its configuration."""
     content_type: str
     """Of a streamed answer."""
-    has_reasoning: bool
-    has_tools: bool
-    has_schema: bool
-    has_images: bool
-    has_seed: bool
+    lacks: Mapping[Feature, str]
+    """What is not to be had, and why: the cases of the suite about that are not for it.
+
+    Stop sequences that a server does not know are kept by the provider all the same.
+    """
 
     def config(self, url: str) -> dict[str, Any]:
         """The provider's configuration for a server at that address, `${KEY}` being its key."""
@@ -100,3 +110,13 @@ class Dialect(Protocol):
     def tool_of(self, body: dict[str, Any]) -> Tool:
         """The first tool that the request offers."""
         ...
+
+
+def name_of(dialect: Dialect) -> str:
+    """How the dialect is called."""
+    return str(getattr(dialect, "name", dialect.type))
+
+
+def has(dialect: Dialect, feature: Feature) -> bool:
+    """Whether it has that."""
+    return feature not in dialect.lacks

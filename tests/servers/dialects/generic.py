@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Sent
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
 
 TEMPLATE = {
     "model_name": "{{ config.model_name }}",
@@ -29,11 +30,11 @@ class GenericDialect:
     """See the module; implements `tests.servers.dialects.dialect.Dialect`."""
 
     type = "generic_http"
-    has_reasoning = has_schema = has_seed = has_tools = True
-    has_images = False
+    lacks: Mapping[Feature, str] = {"images": "a request template has no place for them"}
 
     def __init__(self, format: Literal["sse", "ndjson"]) -> None:
         self.format = format
+        self.name = f"generic_http_{format}"
         self.content_type = "text/event-stream" if format == "sse" else "text/plain"
 
     def config(self, url: str) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
 from tests.servers import chat
 from tests.servers.dialects.chat import ChatDialect
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Sent
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
+from tests.servers.dialects.texts import TEMPLATE, texts_of
 
 
 class HuggingFaceDialect(ChatDialect):
@@ -19,9 +21,6 @@ class HuggingFaceDialect(ChatDialect):
     name = "huggingface"
 
 
-TEMPLATE: Final = (
-    "{% for message in messages %}{{ message.role + ': ' + message.content + '\\n' }}{% endfor %}"
-)
 REASONS: Final = {"stop": "eos_token", "length": "length"}
 
 
@@ -43,8 +42,11 @@ class ClassicDialect:
     type = "huggingface"
     name = "huggingface_classic"
     content_type = "text/event-stream"
-    has_reasoning = has_tools = has_images = False
-    has_schema = has_seed = True
+    lacks: Mapping[Feature, str] = {
+        "reasoning": "it is a part of the text",
+        "tools": "text is all that it takes and gives",
+        "images": "text is all that it takes and gives",
+    }
 
     def config(self, url: str) -> dict[str, Any]:
         return {"api": "classic", "base_url": url, "api_key": "${KEY}", "chat_template": TEMPLATE}
@@ -90,10 +92,9 @@ class ClassicDialect:
     def sent(self, path: str, body: dict[str, Any]) -> Sent:
         assert path == "/"
         parameters = body["parameters"]
-        lines = [line.partition(": ") for line in body["inputs"].splitlines()]
         return Sent(
             model=None,
-            texts=tuple((role, text) for role, _, text in lines),
+            texts=texts_of(body["inputs"]),
             stream=body["stream"],
             temperature=parameters.get("temperature"),
             max_tokens=parameters.get("max_new_tokens"),

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, SERVED, Sent
+from tests.servers.dialects.dialect import (
+    COMPLETION,
+    EVERYTHING,
+    KEY,
+    MODEL,
+    PROMPT,
+    SERVED,
+    Feature,
+    Sent,
+)
 
 CREATED = "2025-10-17T23:14:07.414671Z"
 CONTEXT = 8192
@@ -57,7 +67,7 @@ class OllamaDialect:
 
     type = "ollama"
     content_type = "application/x-ndjson"
-    has_reasoning = has_tools = has_schema = has_images = has_seed = True
+    lacks: Mapping[Feature, str] = EVERYTHING
 
     def config(self, url: str) -> dict[str, Any]:
         return {"base_url": url, "api_key": "${KEY}"}

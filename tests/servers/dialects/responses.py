@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
 from tests.servers.dialects.chat import ChatDialect
-from tests.servers.dialects.dialect import COMPLETION, MODEL, PROMPT, SERVED, Sent
+from tests.servers.dialects.dialect import COMPLETION, MODEL, PROMPT, SERVED, Feature, Sent
 
 STATUSES = {"stop": "completed", "tool_calls": "completed", "length": "incomplete"}
 
@@ -84,7 +85,7 @@ class ResponsesDialect(ChatDialect):
     """See the module."""
 
     name = "openai_responses"
-    has_seed = has_stop = False
+    lacks: Mapping[Feature, str] = {"seed": "the API takes none", "stop": "the API takes none"}
 
     def config(self, url: str) -> dict[str, Any]:
         return {**super().config(url), "api": "responses"}
