@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import orjson
 
@@ -95,10 +95,15 @@ class HttpClient:
             proxy_headers=self._proxy_headers,
         )
 
-    async def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> ClientResponse:
-        """The response, as soon as its headers are there."""
+    async def get(
+        self, path: str, *, headers: Mapping[str, str] | None = None, at_root: bool = False
+    ) -> ClientResponse:
+        """The response, as soon as its headers are there.
+
+        `path` goes on from the base URL, or stands `at_root` of its host.
+        """
         return await self._session().get(
-            self._base_url + path,
+            urljoin(self._base_url, path) if at_root else self._base_url + path,
             headers=headers,
             allow_redirects=False,
             proxy_headers=self._proxy_headers,

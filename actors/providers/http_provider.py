@@ -110,8 +110,14 @@ class HttpProvider(ABC):
 
     # --- what a subclass says ------------------------------------------------------------------
 
-    async def _learn(self, model: str) -> None:  # noqa: B027 - most types need not ask
+    async def _learn(self, request: ChatRequest) -> None:  # noqa: B027 - most types need not ask
         """Ask the server what must be known of the model, or of itself, before the request."""
+
+    async def _fetched(
+        self, response: ClientResponse, by: float, option: str, stack: contextlib.AsyncExitStack
+    ) -> ClientResponse:
+        """The response that brings the answer, where the first one only tells where it will be."""
+        return response
 
     @abstractmethod
     async def models(self) -> tuple[str, ...]: ...
@@ -155,7 +161,7 @@ class HttpProvider(ABC):
         began, option = clock(), "first_token_timeout"
         by = began + self._settings.first_token_timeout
         async with _Work() as work, self._http.guarded(), contextlib.AsyncExitStack() as stack:
-            await self._until(by, self._learn(request.model), option)
+            await self._until(by, self._learn(request), option)
             if self._whole():
                 option, by = "answer_timeout", began + self._settings.answer_timeout
             response, notes = await self._accepted(request, by, option, stack)
@@ -204,7 +210,8 @@ class HttpProvider(ABC):
                 path, body, accept="text/event-stream, */*;q=0.5", headers=headers
             )
             posted = await self._until(by, asking, option, sent=True)
-            response = await stack.enter_async_context(posted)
+            first = await stack.enter_async_context(posted)
+            response = await self._fetched(first, by, option, stack)
             limited = response.status == 429
             self.pace(request.model).learn(response.headers, limited=limited)
             if response.status == 200 and self._format(response.content_type):
@@ -214,8 +221,9 @@ class HttpProvider(ABC):
             said = await self._http.refusal(response)
             await stack.aclose()
             key = next((key for key in self._negotiable(body) if said.is_about(key)), None)
-            if key is None or key in refused:
-                raise self._error(response, said, request.model)
+            if key is None or key in refused or response is not first:
+                error = self._error(response, said, request.model)
+                raise error if response is first else error.after_work()
             refused.add(key)
 
     async def _until(

@@ -74,7 +74,7 @@ class LMStudioProvider(OpenAIProvider):
 
     # --- states --------------------------------------------------------------------------------
 
-    async def _learn(self, model: str) -> None:
+    async def _learn(self, request: ChatRequest) -> None:
         # Each time, since models come and go, and their contexts with them.
         if self._tells:
             await self._look()

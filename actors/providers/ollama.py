@@ -90,8 +90,8 @@ class OllamaProvider(TemplatedProvider):
 
     # --- what the server tells of a model ------------------------------------------------------
 
-    async def _learn(self, model: str) -> None:
-        declared = self._options.available_models
+    async def _learn(self, request: ChatRequest) -> None:
+        declared, model = self._options.available_models, request.model
         if declared and model not in declared:
             raise ModelNotFound(
                 f"provider {self.id!r} has no model {model!r}: add it to its available_models, or"

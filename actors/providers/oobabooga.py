@@ -86,7 +86,7 @@ class OobaboogaProvider(TemplatedProvider, OpenAIProvider):
 
     # --- which API -----------------------------------------------------------------------------
 
-    async def _learn(self, model: str) -> None:
+    async def _learn(self, request: ChatRequest) -> None:
         # The old API is found anew each time: it tells nowhere else which model it has loaded.
         if self._legacy or not self._found:
             await self._probe()

@@ -1,8 +1,11 @@
-"""What only NIM does: its list of models, schemas under another name, its refusals."""
+"""What only NIM does: its list, schemas under another name, refusals, and its queue."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +13,15 @@ import pytest
 
 from actors.providers.chat_completions import normalised
 from actors.providers.config import ProviderSpec, create, parse
-from events.errors import ModelNotFound, ProviderError, ProviderUnavailable
+from actors.providers.port import Provider
+from events.errors import BadResponse, ModelNotFound, ProviderError, ProviderUnavailable
 from events.values import Parameters, Usage
 from tests.contract.every_provider import ASKED, answer, serving
-from tests.contract.provider_calls import listen
-from tests.servers.dialects.dialect import MODEL
-from tests.servers.dialects.nvidia import NvidiaDialect
-from tests.servers.scripted import ScriptedServer
+from tests.contract.provider_calls import listen, made
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT
+from tests.servers.dialects.nvidia import REQUEST, NvidiaDialect, Outcome, QueueingServer
+from tests.servers.scripted import ScriptedServer, listening
+from tests.waiting import eventually
 
 NIM = NvidiaDialect()
 SCHEMA = {"type": "object", "properties": {"go": {"type": "boolean"}}, "required": ["go"]}
@@ -95,6 +100,100 @@ async def test_a_refusal_has_its_class(
             await listen(provider, ASKED)
         assert type(caught.value) is expected
         assert len(server.requests) == 1
+
+
+# --- the queue -----------------------------------------------------------------------------------
+
+DONE = Outcome(NIM.body("The event log."))
+
+
+@asynccontextmanager
+async def queueing(server: QueueingServer, **config: Any) -> AsyncIterator[Provider]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.providers.nvidia.POLLED_EVERY", 0.005)
+        async with (
+            listening(server),
+            made("nvidia", base_url=f"{server.url}/v1", api_key="${KEY}", **config) as provider,
+        ):
+            yield provider
+
+
+@pytest.mark.parametrize("header", [True, False], ids=["header", "body"])
+@pytest.mark.parametrize("place", ["/v1/status", "/v2/nvcf/pexec/status"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_was_queued_is_fetched(header: bool, place: str, stream: bool) -> None:
+    server = QueueingServer(DONE, header=header, place=place)
+    async with queueing(server, stream=stream) as provider:
+        answered = await listen(provider, ASKED)
+        assert answered.text == "The event log."
+        assert answered.end.usage == Usage(input=PROMPT, output=COMPLETION)
+        assert len(server.requests) == 1
+        assert server.asked_for[-3:] == [f"{place}/{REQUEST}"] * 3
+        assert server.pending == 0
+
+
+async def test_a_queued_answer_may_be_a_stream() -> None:
+    events = Outcome(b"".join(answer(NIM, "The ", "log.")), content_type="text/event-stream")
+    async with queueing(QueueingServer(events)) as provider:
+        assert (await listen(provider, ASKED)).text == "The log."
+
+
+QUEUED_ENDS: list[tuple[Outcome, type[ProviderError], str]] = [
+    (Outcome(NIM.failure(500, "ended with an error"), 500), ProviderUnavailable, "ended with"),
+    (Outcome(NIM.failure(422, "Extra inputs: seed"), 422), ProviderError, "Extra inputs: seed"),
+    (Outcome(b"<h1>Router</h1>", content_type="text/html"), BadResponse, "text/html"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "expected", "words"), QUEUED_ENDS)
+async def test_how_a_queued_request_fails_it_was_accepted(
+    outcome: Outcome, expected: type[ProviderError], words: str
+) -> None:
+    server = QueueingServer(outcome)
+    async with queueing(server) as provider:
+        asked = replace(ASKED, parameters=Parameters(seed=4))
+        with pytest.raises(expected, match=words) as caught:
+            await listen(provider, asked)
+        assert type(caught.value) is expected
+        assert caught.value.accepted
+        assert len(server.requests) == 1, "nothing is asked for twice"
+
+
+@pytest.mark.parametrize(
+    ("config", "option"),
+    [
+        ({"first_token_timeout": 0.1}, "first_token_timeout"),
+        ({"stream": False, "answer_timeout": 0.1}, "answer_timeout"),
+    ],
+)
+async def test_a_queue_is_not_waited_in_without_end(config: dict[str, Any], option: str) -> None:
+    server = QueueingServer(DONE, pending=1_000_000)
+    async with queueing(server, **config) as provider:
+        with pytest.raises(ProviderUnavailable, match=option) as caught:
+            await asyncio.wait_for(listen(provider, ASKED), 5)
+        assert caught.value.accepted
+
+
+async def test_cancel_ends_the_waiting_in_a_queue() -> None:
+    server = QueueingServer(DONE, pending=1_000_000)
+    async with queueing(server) as provider:
+        task = asyncio.create_task(listen(provider, ASKED))
+        await eventually(lambda: len(server.asked_for) > 1, within=5, what="it polls")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize("id", ["../../v1/models", "a/b", "", "x" * 65])
+async def test_an_id_that_is_none_is_not_asked_for(id: str) -> None:
+    server = QueueingServer(DONE)
+    server.replies[0].headers = {"NVCF-REQID": id}
+    async with queueing(server) as provider:
+        with pytest.raises(ProviderUnavailable, match="not told its id") as caught:
+            await listen(provider, ASKED)
+        assert caught.value.accepted
+        assert server.asked_for == []
+        assert KEY not in caught.value.message
 
 
 def test_the_configuration_of_the_blueprint_loads() -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.providers.port import Finished
+from actors.providers.port import ChatRequest, Finished
 from events.errors import BadResponse, ProviderError
 from events.values import ToolCall, Usage
 from tests.contract.every_provider import ASKED, asked_of, every_provider, reader
@@ -94,7 +94,7 @@ class Reading:
         async def accepted(*_: Any) -> tuple[Any, tuple[str, ...]]:
             return body, ()
 
-        async def learned(_: str) -> None:
+        async def learned(_: ChatRequest) -> None:
             return
 
         with pytest.MonkeyPatch.context() as patch:
