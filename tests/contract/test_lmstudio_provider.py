@@ -25,20 +25,22 @@ from tests.contract.every_provider import ASKED, answer, serving
 from tests.contract.provider_calls import listen, made
 from tests.servers import chat
 from tests.servers.dialects.dialect import MODEL, PICTURE
-from tests.servers.dialects.lmstudio import LMStudioDialect, state, states
+from tests.servers.dialects.lmstudio import NEWER, OLDER, LMStudioDialect, Told, page
 from tests.servers.scripted import ScriptedServer, listening
 
 LMSTUDIO = LMStudioDialect()
 HELLO = answer(LMSTUDIO, "Hello.")
-STATES = "/api/v0/models"
+every_release = pytest.mark.parametrize("release", [NEWER, OLDER])
 
 
 @asynccontextmanager
 async def lmstudio(
-    told: Any, *steps: Any, **config: Any
+    pages: dict[str, Any], **config: Any
 ) -> AsyncIterator[tuple[ScriptedServer, Provider]]:
-    async with serving(LMSTUDIO, *(steps or HELLO), config=config) as (server, provider):
-        server.pages[STATES] = told
+    """A server with these pages of its own API, and no others."""
+    async with serving(LMSTUDIO, *HELLO, config=config) as (server, provider):
+        del server.pages[NEWER]
+        server.pages.update(pages)
         yield server, provider
 
 
@@ -54,31 +56,35 @@ async def test_the_address_may_end_with_v1_or_not() -> None:
     assert options.limits.max_concurrency == 1
 
 
-async def test_models_that_are_loaded_come_first_and_embeddings_not_at_all() -> None:
-    told = states(
-        state("cold"),
-        state("warm", loaded=4096),
-        state("nomic", "embeddings"),
-        state("seeing", "vlm"),
+@every_release
+async def test_models_that_are_loaded_come_first_and_embeddings_not_at_all(release: str) -> None:
+    told = page(
+        release,
+        Told("cold"),
+        Told("warm", loaded=4096),
+        Told("nomic", "embeddings"),
+        Told("seeing", "vlm"),
     )
-    async with lmstudio(told) as (_, provider):
+    async with lmstudio({release: told}) as (_, provider):
         assert await provider.models() == ("warm", "cold", "seeing")
 
 
+@every_release
 @pytest.mark.parametrize(
     ("told", "context", "images"),
     [
-        (state(MODEL, "vlm", loaded=4096), 4096, True),
-        (state(MODEL, loaded=4096), 4096, False),
-        (state(MODEL), 131_072, False),
-        (state(MODEL, max_context_length=None), 2048, False),
-        (state("another"), 2048, True),
+        (Told(MODEL, "vlm", loaded=4096), 4096, True),
+        (Told(MODEL, loaded=4096), 4096, False),
+        (Told(MODEL), 131_072, False),
+        (Told(MODEL, longest=None), 2048, False),
+        (Told("another"), 2048, True),
     ],
 )
 async def test_what_a_model_can_do_is_learned(
-    told: dict[str, Any], context: int, images: bool
+    release: str, told: Told, context: int, images: bool
 ) -> None:
-    async with lmstudio(states(told), context_length=2048) as (_, provider):
+    pages = {release: page(release, told)}
+    async with lmstudio(pages, context_length=2048) as (_, provider):
         before = provider.capabilities(MODEL)
         assert (before.context_length, before.images) == (2048, True)
         await listen(provider, ASKED)
@@ -88,36 +94,86 @@ async def test_what_a_model_can_do_is_learned(
 
 async def test_a_model_without_eyes_is_not_shown_a_picture() -> None:
     asked = replace(ASKED, messages=(ChatMessage("user", "What?", images=(PICTURE,)),))
-    async with lmstudio(states(state(MODEL, loaded=4096))) as (server, provider):
+    pages = {NEWER: page(NEWER, Told(MODEL, loaded=4096))}
+    async with lmstudio(pages) as (server, provider):
         with pytest.raises(ProviderError, match="takes no pictures"):
             await listen(provider, asked)
         assert server.requests == []
 
 
-async def test_that_a_model_had_to_be_loaded_is_noted() -> None:
-    async with lmstudio(states(state(MODEL))) as (server, provider):
+@every_release
+async def test_that_a_model_had_to_be_loaded_is_noted(release: str) -> None:
+    async with lmstudio({release: page(release, Told(MODEL))}) as (server, provider):
         [note] = (await listen(provider, ASKED)).end.notes
         assert note.startswith("not-loaded: ")
-        server.pages[STATES] = states(state(MODEL, loaded=4096))
+        server.pages[release] = page(release, Told(MODEL, loaded=4096))
         assert (await listen(provider, ASKED)).end.notes == ()
         assert provider.capabilities(MODEL).context_length == 4096
 
 
-@pytest.mark.parametrize("told", [{"error": "Unexpected endpoint or method. (GET)"}, {}, [], None])
+UNEXPECTED = {"error": "Unexpected endpoint or method. (GET)"}
+
+
+@pytest.mark.parametrize("told", [UNEXPECTED, {}, [], {"models": 7}, None])
+async def test_the_newer_list_is_asked_for_first_and_whichever_answers_from_then_on(
+    told: Any,
+) -> None:
+    pages = {OLDER: page(OLDER, Told("older", loaded=1)), **({} if told is None else {NEWER: told})}
+    async with lmstudio(pages) as (server, provider):
+        await listen(provider, ASKED)
+        await listen(provider, ASKED)
+        assert server.asked_for == [NEWER, OLDER, OLDER]
+        assert await provider.models() == ("older",)
+        # After an update of the server the newer one is found as soon as models are listed.
+        server.pages[NEWER] = page(NEWER, Told("newer"))
+        assert await provider.models() == ("newer",)
+        server.asked_for.clear()
+        await listen(provider, ASKED)
+        assert server.asked_for == [NEWER]
+
+
+@pytest.mark.parametrize("told", [UNEXPECTED, {}, [], None])
 async def test_an_old_release_tells_less(told: Any) -> None:
-    async with lmstudio(told) as (server, provider):
-        if told is None:
-            del server.pages[STATES]
+    async with lmstudio({} if told is None else {NEWER: told, OLDER: told}) as (server, provider):
         assert (await listen(provider, ASKED)).text == "Hello."
         await listen(provider, ASKED)
-        assert server.asked_for == [STATES]
+        assert server.asked_for == [NEWER, OLDER]
         assert provider.capabilities(MODEL).images
         assert await provider.models() == (MODEL,)
 
 
+async def test_each_loaded_instance_of_a_model_is_one() -> None:
+    told = Told(MODEL, "vlm", loaded=4096).newer()
+    told["loaded_instances"].insert(0, {"id": f"{MODEL}:2", "config": {"context_length": 512}})
+    async with lmstudio({NEWER: {"models": [told]}}) as (_, provider):
+        assert await provider.models() == (MODEL, f"{MODEL}:2")
+        assert provider.capabilities(MODEL).context_length == 4096
+        assert provider.capabilities(f"{MODEL}:2").context_length == 512
+        assert provider.capabilities(f"{MODEL}:2").images
+        del told["loaded_instances"][1]
+        await provider.models()
+        assert provider.capabilities(MODEL).context_length == 512
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"loaded_instances": 7, "capabilities": [], "max_context_length": "long"},
+        {"loaded_instances": ["a", None], "capabilities": None, "max_context_length": -1},
+        {"loaded_instances": [{"id": 7, "config": "none"}], "type": None},
+    ],
+)
+async def test_what_is_told_otherwise_than_documented_is_not_known(more: dict[str, Any]) -> None:
+    told = {**Told(MODEL).newer(), "max_context_length": None, **more}
+    async with lmstudio({NEWER: {"models": [told]}}, context_length=2048) as (_, provider):
+        assert (await listen(provider, ASKED)).text == "Hello."
+        assert provider.capabilities(MODEL).context_length == 2048
+
+
 async def test_silent_truncation_is_found() -> None:
     long = replace(ASKED, messages=(ChatMessage("user", "some words " * 500),))
-    async with lmstudio(states(state(MODEL, loaded=4096))) as (_, provider):
+    pages = {NEWER: page(NEWER, Told(MODEL, loaded=4096))}
+    async with lmstudio(pages) as (_, provider):
         [note] = (await listen(provider, long)).end.notes
         assert note.startswith("truncated: the server read 10 tokens of at least 1000")
         assert "4096" in note
