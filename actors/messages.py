@@ -24,13 +24,18 @@ from events.values import Attachment, Blob, Id, Message, Parameters, Text, ToolC
 
 
 class WireMessage(Value):
-    """One message of a request; a tool's result names the call that it answers."""
+    """One message of a request; a tool's result names the call that it answers.
+
+    `carried` is what the model's provider wants back with the calls of that answer.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: Text
     images: tuple[Attachment, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    is_error: bool = False
+    carried: Text | None = None
 
 
 class Ask(Value):

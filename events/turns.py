@@ -10,6 +10,14 @@ from typing import Literal
 
 from events.budgets import BudgetOverrun, BudgetRefused, BudgetRequested, BudgetReserved
 from events.config import SessionConfig
+from events.tools import (
+    ApprovalDenied,
+    ToolCancelled,
+    ToolFailed,
+    ToolRefused,
+    ToolReturned,
+    ToolUse,
+)
 from events.types import (
     ChanceDrawn,
     ModelAnswered,
@@ -27,7 +35,18 @@ from events.values import Attachment, Blob, Message, Text
 DEADLINE = "deadline"
 """Step key of the timer that limits a whole turn."""
 
-Outcome = ModelAnswered | ModelFailed | ModelCancelled | BudgetOverrun | TimerFired | ChanceDrawn
+ToolOutcome = ToolReturned | ToolFailed | ToolRefused | ToolCancelled | ApprovalDenied
+"""What ends the call of a tool."""
+
+Outcome = (
+    ModelAnswered
+    | ModelFailed
+    | ModelCancelled
+    | BudgetOverrun
+    | TimerFired
+    | ChanceDrawn
+    | ToolOutcome
+)
 """What ends a step."""
 
 TurnStatus = Literal["queued", "open", "completed", "failed", "cancelled"]
@@ -63,7 +82,8 @@ class Entry:
 
     `participant` is None for the person, `size` is in bytes, with the texts attached. A newer
     answer to the same question stands at the place of the older, which is hidden from
-    `superseded_at` on.
+    `superseded_at` on. Where a client brought a whole conversation, that is `given`: it is shown in
+    place of the content, and the pictures in it are the attachments.
     """
 
     position: int
@@ -76,12 +96,13 @@ class Entry:
     size: int
     superseded_at: int | None = None
     attachments: tuple[Attachment, ...] = ()
+    given: Blob | None = None
 
     @property
     def beside(self) -> bool:
         """Whether a text of it lies beside the store."""
         attached = any(not one.is_image for one in self.attachments)
-        return attached or isinstance(self.content, Blob)
+        return attached or isinstance(self.content, Blob) or self.given is not None
 
     @property
     def images(self) -> int:
@@ -96,6 +117,8 @@ class Step:
     key: str
     position: int
     asked: ModelAsked | None = None
+    use: ToolUse | None = None
+    """The call of a tool that the step is: made, refused, or waiting for approval."""
     requested: BudgetRequested | None = None
     reservation: BudgetReserved | BudgetRefused | None = None
     attempt: int = 1

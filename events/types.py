@@ -222,6 +222,8 @@ class ModelAnswered(Input):
 
     Durations are in milliseconds. `rhythm` is flat pairs of (milliseconds since the first piece,
     characters of text), at most 512 pairs, so that a replay can stream at the original speed.
+    `carried` is the provider's own JSON that it wants back with the calls of tools, such as signed
+    thinking.
     """
 
     type: ClassVar[str] = "model.answered"
@@ -229,6 +231,7 @@ class ModelAnswered(Input):
     text: Text
     reasoning: Text | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    carried: Text | None = None
     finish_reason: str
     usage: Usage
     usage_raw: dict[str, Any] | None = None
