@@ -12,7 +12,7 @@ from tests.waiting import eventually
 async def test_an_outcome_is_repeated_until_the_receipt(
     module_nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.model.RECEIPT_WITHIN", 0.1)
+    monkeypatch.setattr("actors.serving.RECEIPT_WITHIN", 0.1)
     async with room(module_nats_url, "instant") as (router, actor, _):
         router.receipts = False
         await router.ask("instant")
@@ -29,8 +29,8 @@ async def test_an_outcome_is_repeated_until_the_receipt(
 async def test_a_repeated_question_brings_the_outcome_at_once(
     module_nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.model.RECEIPT_WITHIN", 0.05)
-    monkeypatch.setattr("actors.model.RESEND_PAUSE", 600)
+    monkeypatch.setattr("actors.serving.RECEIPT_WITHIN", 0.05)
+    monkeypatch.setattr("actors.serving.RESEND_PAUSE", 600)
     async with room(module_nats_url, "instant") as (router, actor, _):
         router.receipts = False
         await router.ask("instant")
