@@ -16,9 +16,11 @@ from pydantic import TypeAdapter
 from actors.answer import Answer
 from actors.deltas import DeltaStream, Status
 from actors.desk import LONGEST_RETRY_AFTER, Desk
-from actors.messages import Ask, WireMessage
+from actors.messages import Ask
+from actors.prices import charged
 from actors.providers.pictures import check_pictures
 from actors.providers.port import ChatMessage, ChatRequest, Finished, Image
+from events.chat import WireMessage
 from events.errors import (
     BadResponse,
     ControlRoomError,
@@ -209,6 +211,8 @@ class Attempt:
         if raw is not None and _size(raw) > LONGEST_RAW_USAGE:
             raw = None
         reasoning = answer.reasoning
+        served = finished.served_model
+        prices, note = charged(self._desk.provider, self.ask.model, served)
         return ModelAnswered(
             attempt=self.ask.attempt,
             text=await self._stored(answer.text),
@@ -218,12 +222,12 @@ class Attempt:
             usage=usage,
             usage_raw=raw,
             # By the recorded duration, so that anybody can calculate it again.
-            cost=self._cost(usage, duration_ms / 1000, finished.served_model),
-            served_model=finished.served_model,
+            cost=None if prices is None else prices.cost(usage, duration_ms / 1000),
+            served_model=served,
             first_token_ms=answer.first_token_ms,
             duration_ms=duration_ms,
             rhythm=answer.rhythm,
-            notes=(*self._notes, *finished.notes),
+            notes=(*self._notes, *finished.notes, *((note,) if note else ())),
         )
 
     async def failed(self, error: ControlRoomError) -> ModelFailed:
@@ -261,19 +265,12 @@ class Attempt:
             cost=self._cost(usage),
         )
 
-    def _cost(
-        self, usage: Usage | None, seconds: float | None = None, served_model: str | None = None
-    ) -> Cost | None:
-        if usage is None:
+    def _cost(self, usage: Usage | None) -> Cost | None:
+        """Of what came to no answer, by the prices of what was asked."""
+        prices = self._desk.provider.prices(self.ask.model)
+        if usage is None or prices is None:
             return None
-        if seconds is None:
-            seconds = asyncio.get_running_loop().time() - self._answer.began
-        provider = self._desk.provider
-        # Of what was asked, as it was held: a dearer snapshot may not exceed a budget.
-        prices = provider.prices(self.ask.model)
-        if prices is None and served_model:
-            prices = provider.prices(served_model)
-        return None if prices is None else prices.cost(usage, seconds)
+        return prices.cost(usage, asyncio.get_running_loop().time() - self._answer.began)
 
     async def _partial(self) -> Text | None:
         text = self._answer.text

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -56,11 +56,58 @@ class GivenPrices(Value):
         return Prices(table=self.table, rates=rates, request=self.request, hour=self.hour)
 
 
-def given_for(model: str, given: Mapping[str, GivenPrices]) -> Prices | None:
-    """The prices given for `model`: under its name, or under the first pattern that fits it."""
-    if model in given:
-        return given[model].prices
-    return next((one.prices for name, one in given.items() if fnmatchcase(model, name)), None)
+def given_for(
+    model: str, given: Mapping[str, GivenPrices], served: str | None = None
+) -> Prices | None:
+    """The prices given for `model`: under its name, or under the first pattern that fits it.
+
+    Where another one `served` it, that one's name goes first, and its pattern too; but a price
+    under the name that was asked for goes before patterns.
+    """
+    names = (model,) if served is None else (served, model)
+    for name in names:
+        if name in given:
+            return given[name].prices
+    for name in names:
+        for pattern, one in given.items():
+            if fnmatchcase(name, pattern):
+                return one.prices
+    return None
+
+
+@runtime_checkable
+class ServedPrices(Protocol):
+    """A provider that knows what an answer costs that another model served."""
+
+    def served_prices(self, model: str, served: str) -> Prices | None:
+        """What an answer of `served` costs where `model` was asked for; None if not known."""
+        ...
+
+
+class Priced(Protocol):
+    """A provider, as far as prices go."""
+
+    def prices(self, model: str) -> Prices | None:
+        """What `model` costs now."""
+        ...
+
+
+def charged(provider: Priced, asked: str, served: str | None) -> tuple[Prices | None, str | None]:
+    """The prices of an answer, and a note where they are not simply those of what was asked."""
+    prices = provider.prices(asked)
+    if not served or served == asked:
+        return prices, None
+    if isinstance(provider, ServedPrices):
+        its = provider.served_prices(asked, served)
+    else:
+        its = prices or provider.prices(served)
+    if its is None:
+        return None, None
+    if its != prices:
+        return its, f"priced as {served:.100}, which served it"
+    if provider.prices(served) is None and not served.startswith(asked):
+        return its, f"no price is known of {served:.100}, which served it: priced as {asked:.100}"
+    return its, None
 
 
 class PriceTable:

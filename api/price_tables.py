@@ -16,7 +16,7 @@ from typing import Annotated
 import yaml
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from actors.prices import GivenPrices, given_for
+from actors.prices import GivenPrices, charged, given_for
 from actors.providers.config import Providers, create
 from actors.providers.port import Provider
 from events.errors import ConfigError
@@ -46,11 +46,11 @@ _TABLES: TypeAdapter[Mapping[str, Given]] = TypeAdapter(Mapping[str, Given])
 def given_table(name: str, given: Given) -> Table:
     """The table with these prices: a name goes before patterns, then the first that fits."""
 
-    def prices(provider: str, model: str) -> Prices | None:
+    def prices(provider: str, model: str, served: str | None) -> Prices | None:
         models = given.get(provider)
         if models is None:
             models = next((of for name, of in given.items() if fnmatchcase(provider, name)), {})
-        return given_for(model, models)
+        return given_for(model, models, served)
 
     return Table(name, prices)
 
@@ -97,10 +97,10 @@ class CurrentProviders:
                 self._made[name] = None
         return self._made[name]
 
-    def prices(self, provider: str, model: str) -> Prices | None:
+    def prices(self, provider: str, model: str, served: str | None) -> Prices | None:
         """What the provider charges today."""
         made = self.get(provider)
-        return None if made is None else made.prices(model)
+        return None if made is None else charged(made, model, served)[0]
 
     async def close(self) -> None:
         """Give back connections."""

@@ -20,8 +20,8 @@ from events.prices import Prices
 from events.values import Usage, Value
 from projections.money import Money
 
-Lookup = Callable[[str, str], Prices | None]
-"""The prices of a provider's model; None where there are none."""
+Lookup = Callable[[str, str, str | None], Prices | None]
+"""The prices of a provider's model, and of the one that served it where that is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,15 @@ def repriced(
 ) -> dict[_Group, Repriced]:
     """Sums by session, day, participant, provider and model, over the rows of `calls` `where`.
 
-    The prices of a call are those of the model that was asked, or else of the one that served it.
+    The prices of a call are those of the model that served it, or else of the one that was asked.
     """
-    known: dict[tuple[str, str], Prices | None] = {}
+    known: dict[tuple[str, str, str | None], Prices | None] = {}
 
-    def of(provider: str, model: str) -> Prices | None:
-        if (provider, model) not in known:
-            known[provider, model] = prices(provider, model)
-        return known[provider, model]
+    def of(provider: str, model: str, served: str | None) -> Prices | None:
+        names = provider, model, None if served == model else served
+        if names not in known:
+            known[names] = prices(*names)
+        return known[names]
 
     sums: dict[_Group, _Sum] = {}
     rows = connection.execute(f"SELECT {_GROUP}, {_NEEDED} FROM calls {where}", given)
@@ -86,7 +87,7 @@ def repriced(
         if input is None:
             continue  # nobody knows of any tokens, so nothing was priced then either
         session, day, participant, provider, model = group
-        table = of(provider, model) or (of(provider, served) if served else None)
+        table = of(provider, model, served)
         usage = Usage(
             input=input,
             cache_read=cache_read,

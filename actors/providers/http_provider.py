@@ -86,6 +86,14 @@ class HttpProvider(ABC):
     def prices(self, model: str) -> Prices | None:
         return given_for(model, self._settings.prices) or self._prices.prices(model)
 
+    def served_prices(self, model: str, served: str) -> Prices | None:
+        """What an answer costs that `served` gave in place of `model`.
+
+        What the provider file says of either goes before the vendor's list.
+        """
+        given = given_for(model, self._settings.prices, served)
+        return given or self._prices.prices(served) or self._prices.prices(model)
+
     def pace(self, model: str) -> Pace:
         """What is known of the rate limits of `model`: always the same object."""
         return self._paces.setdefault(model, Pace())

@@ -121,6 +121,17 @@ async def test_both_channels_are_shown_and_kept_apart(module_nats_url: str) -> N
         assert shown == {"text": "Yes", "reasoning": "Hm. Well."}
 
 
+async def test_a_dearer_model_under_the_asked_name_costs_what_it_does(module_nats_url: str) -> None:
+    given = {"a-model": {"output": 1}, "served-model": {"output": "100", "table": "dear ones"}}
+    async with served(module_nats_url, prices=given) as (server, router, _, _):
+        server.reply(chunk("Yes", finish="stop"), usage(prompt=7, completion=3), DONE)
+        await router.ask("a-model")
+        answer = await router.answered()
+        assert answer.served_model == "served-model"
+        assert answer.cost == Cost(amount=Decimal("0.0003"), prices="dear ones")
+        assert "priced as served-model, which served it" in answer.notes
+
+
 async def test_usage_that_is_not_told_is_estimated_and_says_so(module_nats_url: str) -> None:
     async with served(module_nats_url) as (server, router, _, _):
         server.reply(chunk("Twelve chars"), chunk(finish="stop"), DONE)

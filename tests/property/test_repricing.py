@@ -67,7 +67,7 @@ def test_the_recorded_table_gives_the_recorded_cost(
         key = log.waiting[0]
         name = key.split(":")[1]
         served = f"{name}-served" if call.served and not call.fails else None
-        prices = tables.get(f"{name}-1") or tables.get(served or "")
+        prices = tables.get(served or "") or tables.get(f"{name}-1")
         timed = prices is None or not (call.fails and prices.hour)
         untimed += not timed
         unpriced += prices is None
@@ -97,7 +97,11 @@ def test_the_recorded_table_gives_the_recorded_cost(
 
     async def check(folder: Path) -> None:
         reader = await project(folder, log, page=7)
-        table = Table("then", lambda provider, model: tables.get(model))
+
+        def then(provider: str, model: str, served: str | None) -> Prices | None:
+            return tables.get(served or "") or tables.get(model)
+
+        table = Table("then", then)
         report = reader.costs(table=table)
         by_tag = {line.name: line for line in report.by_tag}
         lines: tuple[Spend, ...] = (

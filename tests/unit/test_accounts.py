@@ -83,6 +83,17 @@ async def test_an_amount_is_held_until_it_is_settled(accounts: Accounts, store: 
     assert (await accounts.carry_out(reserve("ask:d:1", amount="0.001"))).refused
 
 
+async def test_what_cost_more_than_was_held_counts_in_full_and_nothing_follows(
+    accounts: Accounts, store: EventStore
+) -> None:
+    await accounts.carry_out(reserve(amount=6))
+    await accounts.carry_out(settle(cost=11))
+    account = await folded(store)
+    assert account.spent == 11
+    assert account.held == 0
+    assert (await accounts.carry_out(reserve("ask:b:1", amount="0.001"))).refused
+
+
 async def test_a_repetition_gets_the_same_answer_and_adds_nothing(
     accounts: Accounts, store: EventStore
 ) -> None:

@@ -77,6 +77,19 @@ def test_a_step_that_the_budget_does_not_allow_is_not_sent() -> None:
     room.prove()
 
 
+def test_what_costs_more_than_was_held_is_counted_in_full_and_stops_what_follows() -> None:
+    """A vendor may serve a dearer model than was asked for."""
+    room = under(200, "a")
+    room.post("Hello")
+    room.answer("ask:a:1", **spent(250))
+    ledger = room.machine.session.ledger
+    assert ledger.spent(None) == 250
+    assert ledger.held(None) == 0
+    assert room.last(BudgetWarned).spent == 250
+    assert room.post("Again") == "turn.started budget.exceeded(ask:a:1) turn.failed"
+    room.prove()
+
+
 def test_a_participant_s_own_budget_stops_that_one_alone() -> None:
     room = under(None, "ab", a={"budget": {"limit": "100"}})
     assert room.post("Hello") == "turn.started budget.exceeded(ask:a:1) model.asked(ask:b:1)"

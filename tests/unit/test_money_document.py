@@ -32,12 +32,12 @@ def test_the_provider_has_those_prices() -> None:
 def test_the_price_tables_are_found(tmp_path: Path) -> None:
     (tmp_path / "prices.json").write_text(json.dumps(TABLES))
     table = named_table(tmp_path, "if we moved")
-    gpt, other = table.prices("openai", "gpt-4o"), table.prices("elsewhere", "llama")
+    gpt, other = table.prices("openai", "gpt-4o", None), table.prices("elsewhere", "llama", None)
     assert gpt
     assert gpt.rates.input == Decimal("0.15")
     assert other
     assert other.hour == 2
-    assert table.prices("openai", "o1") is None, "the first provider that fits decides"
+    assert table.prices("openai", "o1", None) is None, "the first provider that fits decides"
 
 
 def test_the_session_has_those_budgets() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
+from typing import Any
 
 import genai_prices
 import pytest
@@ -13,7 +14,9 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.prices import OWN_MACHINE, GivenPrices, PriceTable, given_for
+from actors.prices import OWN_MACHINE, GivenPrices, PriceTable, charged, given_for
+from actors.providers.config import ProviderSpec, create
+from actors.providers.port import Provider
 from events.prices import Prices, Rates, Tier
 from events.values import Cost, Usage
 
@@ -118,6 +121,53 @@ def test_given_prices_are_found_by_name_and_then_by_pattern() -> None:
     assert by_hour
     assert by_hour.cost(usage, 100).amount == Decimal("0.01")
     assert given_for("llama", {"gpt-*": given["gpt-*"]}) is None
+
+
+def openai(**given: Any) -> Provider:
+    config = {"base_url": OPENAI, "api_key": "k", "prices": given}
+    return create(ProviderSpec(id="sold", type="openai", config=config), {})
+
+
+def test_an_answer_costs_what_the_model_does_that_served_it() -> None:
+    listed, note = charged(openai(), "gpt-4o-mini", "gpt-4o")
+    assert listed == prices(OPENAI, "gpt-4o") != prices(OPENAI, "gpt-4o-mini")
+    assert note == "priced as gpt-4o, which served it"
+    unknown, note = charged(openai(), "gpt-4o-mini", "something-else")
+    assert unknown == prices(OPENAI, "gpt-4o-mini")
+    assert note == "no price is known of something-else, which served it: priced as gpt-4o-mini"
+    for same in ("gpt-4o-mini", None, ""):
+        assert charged(openai(), "gpt-4o-mini", same) == (prices(OPENAI, "gpt-4o-mini"), None)
+    assert charged(openai(), "some-alias", "gpt-4o")[0] == prices(OPENAI, "gpt-4o")
+    assert charged(openai(), "some-alias", "another") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "served", "dollars"),
+    [
+        ({"asked": 1, "served": 2, "*": 3}, "served", 2),
+        ({"asked": 1, "s*": 2}, "served", 1),  # a name goes before patterns
+        ({"a*": 1, "s*": 2}, "served", 2),
+        ({"a*": 1}, "gpt-4o", 1),  # and both before the list
+    ],
+)
+def test_given_prices_go_before_the_list_whatever_served(
+    given: dict[str, int], served: str, dollars: int
+) -> None:
+    provider = openai(**{name: {"request": price} for name, price in given.items()})
+    found, _ = charged(provider, "asked", served)
+    assert found
+    assert found.request == dollars
+
+
+def test_a_provider_that_knows_only_models_charges_what_was_asked() -> None:
+    class Plain:
+        def prices(self, model: str) -> Prices | None:
+            return {"a": Prices(table="a"), "b": Prices(table="b")}.get(model)
+
+    for asked, table in (("a", "a"), ("c", "b")):
+        found, _ = charged(Plain(), asked, "b")
+        assert found
+        assert found.table == table
 
 
 RATE = st.decimals(0, 100, places=4)
