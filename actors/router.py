@@ -16,7 +16,7 @@ from actors.accounts import Accounts
 from actors.bus import Bus, Msg
 from actors.calls import HEARTBEAT, Calls, Ensure, Key
 from actors.conductor import Conductor, Surroundings
-from actors.deciding import NotFound, decide, explain
+from actors.deciding import decide, explain
 from actors.grounds import Grounds
 from actors.messages import (
     COMMAND,
@@ -33,10 +33,12 @@ from actors.messages import (
 )
 from actors.notices import write_notice
 from actors.paying import Paying
+from actors.presets import Presets
+from actors.problem import problem
 from actors.receiving import fail, never_sent, receive
 from events.config import SessionConfig
 from events.envelope import Event
-from events.errors import ConfigError, ControlRoomError, Refused, StoreError
+from events.errors import ControlRoomError, StoreError
 from events.partitions import PARTITIONS
 from events.session import Session
 from events.store import BlobStore, EventStore
@@ -79,6 +81,7 @@ class RouterActor:
             heartbeat=heartbeat,
         )
         self._accounts = Accounts(store, self._announce)
+        self._presets = Presets(store, self._announce)
         self._paying = Paying(bus)
         self._around = Surroundings(
             bus=bus,
@@ -106,6 +109,7 @@ class RouterActor:
             await self._bus.subscribe(subjects.commands(part), self._spawn(self._command))
             await self._bus.subscribe(subjects.outcomes(part), self._spawn(self._outcome))
             await self._bus.subscribe(subjects.account(part), self._spawn(self._accounts.serve))
+            await self._bus.subscribe(subjects.presets(part), self._spawn(self._presets.serve))
             await self._bus.subscribe(subjects.ping(part), self._spawn(self._pong))
 
     async def stop(self) -> None:
@@ -239,17 +243,3 @@ class RouterActor:
 
     def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:
         self._conductor(key[0]).tell(partial(fail, key=key, attempt=attempt, error=error))
-
-
-def problem(error: ControlRoomError) -> Problem:
-    """An error as the API reports it."""
-    match error:
-        case NotFound():
-            status = 404
-        case Refused():
-            status = 409
-        case ConfigError():
-            status = 422
-        case _:
-            status = 503 if error.retryable else 500
-    return Problem(status=status, error=type(error).__name__, message=error.message)

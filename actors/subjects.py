@@ -47,6 +47,11 @@ def account(part: int | str) -> str:
     return f"room.router.{part}.account"
 
 
+def presets(part: int | str) -> str:
+    """Requests to the owner of a partition: save or delete a preset."""
+    return f"room.router.{part}.preset"
+
+
 def model(provider: str, name: str) -> str:
     """Where a configured model takes calls; its replicas share one queue group."""
     return f"room.model.{token(provider)}.{token(name)}"

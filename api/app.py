@@ -25,6 +25,7 @@ from api.routes import (
     health,
     models,
     pages,
+    presets,
     sessions,
     stream,
     turns,
@@ -50,7 +51,7 @@ def create_app(room: Room, *, patience: float = PATIENCE) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(room.settings.allowed_origins),
-            allow_methods=["GET", "POST", "PATCH"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
             expose_headers=["Location", "Retry-After", "Idempotency-Key"],
         )
@@ -72,7 +73,7 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    modules = (sessions, turns, estimates, events, views, costs, choices)
+    modules = (sessions, turns, presets, estimates, events, views, costs, choices)
     for module in (*modules, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)

@@ -276,6 +276,19 @@ class RoomClient:
         """The configured providers."""
         return await self._call("GET", "/v1/providers")
 
+    async def presets(self) -> dict[str, Any]:
+        """What is saved under a name: `{"presets": [{"name", "kind", "config", ...}]}`."""
+        return await self._call("GET", "/v1/presets")
+
+    async def save_preset(self, name: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the name stand for the configuration of a `room` or a `toolchain`."""
+        body = {"kind": kind, "config": dict(config)}
+        return await self._call("PUT", _preset(name), json=body, safe=True)
+
+    async def delete_preset(self, name: str) -> dict[str, Any]:
+        """Let the name stand for nothing any more."""
+        return await self._call("DELETE", _preset(name))
+
     # --- inside ----------------------------------------------------------------------------------
 
     async def _call(
@@ -313,6 +326,10 @@ def _within(more: float = 0) -> httpx2.Timeout:
 
 def _path(session: str, *parts: str) -> str:
     return "/".join(["/v1/sessions", *(quote(part, safe="") for part in (session, *parts))])
+
+
+def _preset(name: str) -> str:
+    return f"/v1/presets/{quote(name, safe='')}"
 
 
 def _bounds(given: Mapping[str, str | None]) -> dict[str, str]:

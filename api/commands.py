@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from actors import subjects
 from actors.bus import Bus, Unreachable
 from actors.messages import Accepted, AnyCommand, Problem, Reply
+from actors.presets import DeletePreset, Kept, SavePreset
 from api.problems import ProblemError, kind_of
 from events.partitions import PARTITIONS
+from events.presets import stream_of
 
 TRIES = 3
 PATIENCE = 4.0  # seconds for one try
 PAUSE = 0.5  # seconds before a router that could not commit is asked again
+
+R = TypeVar("R", Reply, Kept)
 
 
 class Commands:
@@ -33,23 +38,36 @@ class Commands:
         answers within `tries` times `patience` seconds, else what the router says against it.
         """
         subject = subjects.commands(subjects.partition(command.session))
+        reply = await self._answer(subject, command, Reply)
+        assert reply.accepted
+        return reply.accepted
+
+    async def keep(self, command: SavePreset | DeletePreset) -> int:
+        """The same for a command to a preset; gives the position of its last event."""
+        subject = subjects.presets(subjects.partition(stream_of(command.name)))
+        kept = await self._answer(subject, command, Kept)
+        assert kept.position
+        return kept.position
+
+    async def _answer(
+        self, subject: str, command: AnyCommand | SavePreset | DeletePreset, kind: type[R]
+    ) -> R:
+        """The answer that says that it is committed; raises a `ProblemError` for any other."""
         why = "the room's router does not answer"
         for _ in range(self._tries):
             try:
-                reply = Reply.model_validate_json(
+                reply = kind.model_validate_json(
                     await self._bus.request(subject, command, timeout=self._patience)
                 )
             except Unreachable:
                 continue
             except ValidationError:
                 break  # a router of another release
-            if reply.accepted is not None:
-                return reply.accepted
-            problem = reply.problem
-            if problem is not None and problem.status != 503:
-                raise _refusal(problem)
-            if problem is not None:
-                why = problem.message
+            if reply.problem is None:
+                return reply
+            if reply.problem.status != 503:
+                raise _refusal(reply.problem)
+            why = reply.problem.message
             await asyncio.sleep(PAUSE)
         raise ProblemError(
             "unavailable",

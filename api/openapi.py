@@ -12,6 +12,7 @@ from api.problems import KINDS, MEDIA_TYPE, ProblemDetails, kind_of
 TAGS = [
     {"name": "sessions", "description": "Who sits in a room, and how it is routed."},
     {"name": "turns", "description": "Messages, and everything that follows from them."},
+    {"name": "presets", "description": "Rooms and toolchains that are saved under a name."},
     {"name": "events", "description": "Everything that happened, by cursor or as it happens."},
     {"name": "views", "description": "What it means: transcript, costs, replay."},
     {"name": "room", "description": "Models, providers, long texts, files, health."},

@@ -25,6 +25,8 @@ from events.envelope import Event as Event  # something that happened, at its pl
 from events.envelope import Head as Head  # the last event of a stream
 from events.envelope import Recorded as Recorded  # an event with its place in the store's order
 from events.grants import ToolGrant as ToolGrant  # the tools that a participant may use
+from events.presets import PresetDeleted as PresetDeleted  # a name stands for nothing any more
+from events.presets import PresetSaved as PresetSaved  # a name stands for a configuration
 from events.store import BlobStore as BlobStore  # content by its SHA-256
 from events.store import EventStore as EventStore  # an append-only store of streams
 from events.store import Fault as Fault  # where a stream is not what was written

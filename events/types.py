@@ -23,6 +23,7 @@ from events.config import SessionConfig
 from events.payload import Derived as Derived
 from events.payload import Input as Input
 from events.payload import Payload as Payload
+from events.presets import PRESET_PAYLOADS
 from events.tools import TOOL_PAYLOADS
 from events.values import (
     Blob,
@@ -351,5 +352,6 @@ OUTCOMES = (ModelAnswered, ModelFailed, TimerFired, ChanceDrawn)
 TURN_ENDS = (TurnCompleted, TurnFailed, TurnCancelled)
 """Events after which a turn is over."""
 
+    *PRESET_PAYLOADS,
 Decision = RouteDecided | VoteCast | VotesTallied
 """What a router may record besides its steps."""

@@ -10,19 +10,22 @@ from threading import Lock
 from urllib.parse import quote
 
 from events.errors import ConfigError, StoreError
+from events.presets import PresetKind
 from projections import tracking
 from projections.calls import Calls, Past, past
 from projections.choices import Choices, choices
 from projections.costs import EVERYTHING, CostReport, Costs, Span, cost_report
 from projections.entries import Transcript, entries
 from projections.money import teach_money
+from projections.presets import PresetPage, PresetTable, list_presets
 from projections.projector import Projector
 from projections.repricing import Table
 from projections.sessions import SessionPage, Sessions, SessionSummary, list_sessions, one_session
 from projections.transcript import Transcripts
 
 SESSIONS, TRANSCRIPTS, COSTS, CALLS = Sessions(), Transcripts(), Costs(), Calls()
-PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS, CALLS)
+PRESETS = PresetTable()
+PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS, CALLS, PRESETS)
 """What is kept."""
 
 MOST = 1000
@@ -102,6 +105,11 @@ class Reader:
         """How models compare that did the same kind of work."""
         with self._reading(COSTS, CALLS) as (connection, sequence):
             return choices(connection, sequence, span)
+
+    def presets(self, kind: PresetKind | None = None) -> PresetPage:
+        """All presets, or those of one kind, by name."""
+        with self._reading(PRESETS) as (connection, sequence):
+            return PresetPage(presets=list_presets(connection, kind), position=sequence)
 
     def past(self, models: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Past]]:
         """What these models, by provider and name, have answered so far, by purpose."""

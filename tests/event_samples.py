@@ -13,6 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from events.config import Fallback, Participant, SessionConfig
 from events.envelope import Event
 from events.grants import ToolGrant
+from events.presets import PresetDeleted, PresetSaved
 from events.tools import (
     ApprovalDenied,
     ApprovalGranted,
@@ -269,6 +270,10 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
         RouteDecided, participants=st.tuples(IDS), reason=TEXT, fallback=maybe(TEXT)
     ),
     VoteCast: st.builds(VoteCast, voter=IDS, choice=maybe(IDS), reason=TEXT),
+    PresetSaved: st.builds(
+        PresetSaved, preset=st.sampled_from(["room", "toolchain"]), config=OBJECTS
+    ),
+    PresetDeleted: st.builds(PresetDeleted),
     VotesTallied: st.builds(
         VotesTallied,
         tallies=st.tuples(st.builds(Tally, participant=IDS, votes=COUNTS)),

@@ -14,6 +14,7 @@ from api.cli import (
     control,
     costs,
     events,
+    presets,
     replay,
     room,
     serve,
@@ -74,5 +75,6 @@ app.command(epilog=control.RESUME_EPILOG)(control.resume)
 app.command(epilog=control.CLOSE_EPILOG)(control.close)
 app.command(epilog=replay.EPILOG)(replay.replay)
 app.add_typer(audit.app, name="audit")
+app.add_typer(presets.app, name="presets")
 app.command(epilog=sessions.MODELS_EPILOG)(sessions.models)
 app.command(epilog=sessions.PROVIDERS_EPILOG)(sessions.providers)

@@ -29,7 +29,8 @@ from tests.event_samples import events
 COMMANDS = (
     ("serve",), ("chat",), ("sessions",), ("show",), ("costs",), ("events",), ("cancel",),
     ("retry",), ("pause",), ("resume",), ("close",), ("replay",), ("models",), ("providers",),
-    ("audit", "verify"), ("choices",),
+    ("audit", "verify"), ("choices",), ("presets", "list"), ("presets", "save"),
+    ("presets", "delete"),
 )  # fmt: skip
 
 
