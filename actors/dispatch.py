@@ -14,12 +14,13 @@ from actors.bus import Bus
 from actors.calls import Calls
 from actors.charging import Charging, Submit
 from actors.deciding import Decide, Decision
-from actors.messages import Ask, WireMessage
+from actors.messages import Ask
 from actors.notices import write_notice
 from actors.paying import Paying
 from actors.receiving import never_sent
 from actors.routing.batch import Given
 from actors.routing.machine import SessionMachine
+from events.chat import WireMessage
 from events.envelope import Event, now
 from events.session import Session
 from events.store import BlobStore

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from actors.providers.port import Capabilities
+from events.chat import WireMessage
 from events.config import SessionConfig
+from events.runs import RunCompleted, RunFailed
 from events.tools import ElicitationRequested, ToolFailed, ToolReturned
 from events.types import (
     BudgetRefused,
@@ -18,24 +20,17 @@ from events.types import (
     ModelFailed,
     Retry,
 )
-from events.values import Attachment, Blob, Id, Message, Parameters, Text, ToolCall, Value
+from events.values import (
+    Blob,
+    Digest,
+    Id,
+    Message,
+    Parameters,
+    Text,
+    Value,
+)
 
 # --- router and model ----------------------------------------------------------------------------
-
-
-class WireMessage(Value):
-    """One message of a request; a tool's result names the call that it answers.
-
-    `carried` is what the model's provider wants back with the calls of that answer.
-    """
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: Text
-    images: tuple[Attachment, ...] = ()
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-    is_error: bool = False
-    carried: Text | None = None
 
 
 class Ask(Value):

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from actors.messages import Ask, Outcome, WireMessage
+from actors.messages import Ask, Outcome
 from actors.providers.chat_completions import ChatAnswer
 from actors.providers.sse import Decoder
 from actors.routing.batch import Given
@@ -21,6 +21,7 @@ from benchmarks.machine import cores, on_core
 from benchmarks.provider_server import Form
 from benchmarks.report import Report, median, number
 from events.blobs import MemoryBlobs
+from events.chat import WireMessage
 from events.codec import Codec
 from events.envelope import Event, now
 from events.open import open_store

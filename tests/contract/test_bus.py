@@ -14,9 +14,10 @@ from uuid import uuid4
 import pytest
 
 from actors.bus import Bus, Msg, Unreachable, encode
-from actors.messages import Ask, Receipt, WireMessage
+from actors.messages import Ask, Receipt
 from actors.outbox import BUFFER
 from api.nats_server import BundledNats
+from events.chat import WireMessage
 from events.errors import ConfigError, ControlRoomError
 from events.values import Parameters
 from tests.waiting import eventually

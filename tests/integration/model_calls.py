@@ -14,12 +14,13 @@ from uuid import uuid4
 
 from actors import subjects
 from actors.bus import Bus, Msg
-from actors.messages import Ask, Heartbeat, Outcome, Receipt, WireMessage
+from actors.messages import Ask, Heartbeat, Outcome, Receipt
 from actors.model import ModelActor
 from actors.providers.config import ProviderSpec, create
 from actors.providers.port import Limits
 from api.nats_server import BundledNats
 from events.blobs import MemoryBlobs
+from events.chat import WireMessage
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed
 from events.values import Parameters
 from tests.servers.chat import ChatServer, chat_server

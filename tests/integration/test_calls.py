@@ -8,8 +8,9 @@ from collections import Counter
 from actors import subjects
 from actors.bus import Bus, Msg
 from actors.calls import Calls, Key
-from actors.messages import Ask, WireMessage
+from actors.messages import Ask
 from api.nats_server import BundledNats
+from events.chat import WireMessage
 from events.errors import ConfigError, ControlRoomError
 from events.values import Parameters
 from tests.waiting import eventually

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from actors.messages import WireMessage
+from events.chat import WireMessage
 from events.store import BlobStore
 from events.values import Attachment, Blob
 from tests.integration.model_calls import room, served
