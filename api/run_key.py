@@ -21,7 +21,8 @@ def run_key(home: Path) -> bytes:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = home / f"{NAME}.{secrets.token_hex(4)}"
     try:
-        with made.open("xb", opener=_private) as file:
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(SIZE))
             os.fsync(file.fileno())
         with suppress(FileExistsError):
@@ -36,7 +37,3 @@ def _read(path: Path) -> bytes:
     if len(key) != SIZE:
         raise ConfigError(f"{path} is not a key: remove it, and the next start makes another")
     return key
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
