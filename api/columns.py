@@ -215,6 +215,7 @@ def _done(call: Call, width: int) -> str:
     did = _DID.get(call.purpose)
     more = [did] if did else []
     more += ["cut short"] if call.finish_reason == "length" else []
+    more += ["images left out"] if call.blind else []
     line = f"✓ {' · '.join([*more, *parts]) or 'done'}"
     return line if len(line) <= width or not parts else f"✓ {' · '.join(parts)}"
 

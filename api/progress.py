@@ -31,6 +31,8 @@ class Call:
     purpose: str
     public: bool
     since: float
+    blind: bool = False
+    """Whether images are left out, because the model takes none."""
     attempt: int = 1
     state: CallState = "thinking"
     text: str = ""
@@ -253,6 +255,7 @@ class TurnProgress:
             purpose=data["purpose"],
             public=data.get("public", True),
             since=now,
+            blind=data.get("images_left_out", 0) > 0,
         )
         self.history.append(call)
 

@@ -178,6 +178,9 @@ class ModelAsked(Derived):
     reserved: Decimal | None = Field(
         default=None, description="the most that the call can cost, in US dollars, under a budget"
     )
+    images_left_out: int = Field(
+        default=0, ge=0, description="images that a note stands for: the model takes none"
+    )
     tools: Blob | None = Field(
         default=None, description="the offered tools: a JSON list of name, description, parameters"
     )
@@ -343,6 +346,7 @@ PAYLOADS: tuple[type[Payload], ...] = (
     VoteCast,
     VotesTallied,
     *TOOL_PAYLOADS,
+    *PRESET_PAYLOADS,
 )
 """The closed registry: a stored type that is not here raises `UnknownEvent`."""
 
@@ -352,6 +356,5 @@ OUTCOMES = (ModelAnswered, ModelFailed, TimerFired, ChanceDrawn)
 TURN_ENDS = (TurnCompleted, TurnFailed, TurnCancelled)
 """Events after which a turn is over."""
 
-    *PRESET_PAYLOADS,
 Decision = RouteDecided | VoteCast | VotesTallied
 """What a router may record besides its steps."""

@@ -61,9 +61,9 @@ class DryRun:
     """One turn of a session that has these events, or that begins with this configuration.
 
     Where a turn is open, it is taken as if it ended now. A script is not run: everyone is asked
-    once instead. `facts` are those of a turn, by participant: whether the model takes a schema, and
-    its context length, to which a conversation is trimmed. `everyone` has a coordinator name itself
-    too. Raises `Refused` for a session that is closed.
+    once instead. `facts` are those of a turn, by participant: whether the model takes a schema and
+    images, and its context length, to which a conversation is trimmed. `everyone` has a coordinator
+    name itself too. Raises `Refused` for a session that is closed.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class DryRun:
         return Question(
             asked,
             messages=len(parts),
-            images=sum(one.is_image for part in parts for one in part.attachments),
+            images=sum(len(part.images) for part in parts),
             characters=files
             + sum(one.size if isinstance(one, Blob) else len(one) for one in texts),
             bytes=None if unbounded else files + sum(map(text_size, texts)),

@@ -39,6 +39,9 @@ class _Spoken(Entry):
     model: str
     step: str
     purpose: str
+    images_left_out: int = Field(
+        default=0, description="images that a note stood for, because the model takes none"
+    )
     superseded_by: int | None = Field(
         default=None, description="position of the newer answer to the same question"
     )

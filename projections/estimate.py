@@ -120,6 +120,7 @@ class Known:
 
     prices: Prices | None = None
     structured_output: bool = False
+    images: bool = True
     context_length: int | None = None
     past: Mapping[str, Past] = field(default_factory=dict)
 
@@ -145,7 +146,10 @@ def estimate(
     `known` is by participant. Where a turn is open, the message would wait for its end: what is
     still said until then is not counted. Raises `Refused` for a session that is closed.
     """
-    able = {id: {"structured_output": one.structured_output} for id, one in known.items()}
+    able = {
+        id: {"structured_output": one.structured_output, "images": one.images}
+        for id, one in known.items()
+    }
     facts = {id: able[id] | {"context_length": one.context_length} for id, one in known.items()}
 
     def usual(asked: ModelAsked) -> int:

@@ -45,7 +45,7 @@ class Transcripts:
     """
 
     name = "transcript"
-    version = 1
+    version = 2
     ddl: tuple[str, ...] = (
         "CREATE TABLE transcript (sequence INTEGER PRIMARY KEY, session TEXT NOT NULL, "
         "position INTEGER NOT NULL, place BLOB NOT NULL, turn TEXT NOT NULL, "
@@ -79,6 +79,7 @@ class _Step(NamedTuple):
     model: str
     purpose: str
     public: bool
+    images_left_out: int = 0
 
 
 @dataclass(slots=True)
@@ -190,9 +191,8 @@ class _Writing:
         participant, key = data.participant, event.step or ""
         role, label = self._seats.get(event.stream, {}).get(participant, (None, participant))
         turn = self._turn(event)
-        turn.steps[key] = step = _Step(
-            key, participant, role, label, data.provider, data.model, data.purpose, data.public
-        )
+        who = (participant, role, label, data.provider, data.model)
+        turn.steps[key] = step = _Step(key, *who, data.purpose, data.public, data.images_left_out)
         turn.asked.append(step)
 
     def answered(self, recorded: Recorded, event: Event, data: ModelAnswered) -> None:
@@ -380,6 +380,7 @@ def _spoken(kind: str, step: _Step) -> dict[str, Any]:
         "model": step.model,
         "step": step.key,
         "purpose": step.purpose,
+        "images_left_out": step.images_left_out,
     }
 
 

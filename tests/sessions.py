@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from actors.routing.batch import Given, compare
+from actors.routing.context import VERSION
 from actors.routing.digests import request_digest
 from actors.routing.machine import ENGINE, Scripts, SessionMachine
 from actors.routing.registry import CURRENT
@@ -165,7 +166,7 @@ class Driven:
         """A turn starts: with its message, as a retry, or out of the queue."""
         semantics = Semantics(
             engine=self.engine,
-            context=self.engine,
+            context=VERSION if self.engine == ENGINE else self.engine,
             router=CURRENT[self.config.routing_pattern],
             script=self.source if retry is None else None,
         )

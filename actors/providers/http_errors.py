@@ -43,6 +43,14 @@ _UNSUPPORTED = re.compile(
 )
 _BAD_VALUE = re.compile(r"invalid[_ ](json[_ ])?schema|\bimages?\b", re.IGNORECASE)
 """What one request holds is wrong: a schema, or a picture, of which there are formats too."""
+_NO_PICTURES = re.compile(
+    r"\bimage[_ ]?(input|url)s?\b['`]? (is|are) (not (supported|enabled)|only supported by)"
+    r"|(does|do)(n't| not) support (images?|image input|vision)\b(?! (format|type|size|of|in)s?\b)"
+    r"|no endpoints found that support image|at most 0 image|not a (multi-?modal|vision)"
+    r"|unknown variant `image_url`|unsupported content part type[^:]*: image_url",
+    re.IGNORECASE,
+)
+"""Who says that takes no pictures at all: OpenAI, llama.cpp, Ollama, OpenRouter, vLLM, DeepSeek."""
 _NO_CREDIT_CODE = re.compile(
     r"insufficient_(quota|balance|credit|funds)|billing|payment|spend_limit", re.IGNORECASE
 )
@@ -116,6 +124,11 @@ class Refusal:
     def words(self) -> str:
         """All that it says."""
         return f"{self.codes} {self.message}"
+
+    @property
+    def takes_no_pictures(self) -> bool:
+        """Whether the request is refused because it shows a picture to a model that takes none."""
+        return self.status in (400, 404, 415, 422, 500) and bool(_NO_PICTURES.search(self.message))
 
     def is_about(self, parameter: str) -> bool:
         """Whether the request is refused because that parameter is not known.

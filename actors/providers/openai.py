@@ -17,6 +17,7 @@ from actors.providers.chat_completions import ChatAnswer, body_of
 from actors.providers.http_errors import WISHES, Refusal
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
+from actors.providers.pictures import takes_none
 from actors.providers.port import Capabilities, ChatRequest
 from events.errors import ProviderError
 
@@ -65,6 +66,7 @@ class OpenAIProvider(HttpProvider):
         self._takes_template = (
             isinstance(options, OpenAITypeOptions) and options.chat_template and not self._responses
         )
+        self._blind: set[str] = set()
         newest = urlsplit(options.base_url).hostname == urlsplit(OFFICIAL).hostname
         self._length_key = "max_completion_tokens" if newest else self.LENGTH_KEY
 
@@ -76,7 +78,7 @@ class OpenAIProvider(HttpProvider):
         return Capabilities(
             structured_output=self._options.structured_output and "response_format" not in refused,
             tools=True,
-            images=True,
+            images=model not in self._blind,
             chat_template=self._takes_template,
             context_length=self._options.context_length,
         )
@@ -136,4 +138,7 @@ class OpenAIProvider(HttpProvider):
         return request.parameters.stop if kept else ()
 
     def _refused_as(self, said: Refusal, model: str) -> ProviderError:
+        if said.takes_no_pictures:
+            self._blind.add(model)
+            return takes_none(f"model {model!r} of {self.id!r}", "images")
         return super()._refused_as(openrouter.explained(said, self._http.secrets), model)

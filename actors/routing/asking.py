@@ -43,13 +43,14 @@ class Texts:
 class _Known:
     """What of a participant's requests is the same from step to step.
 
-    `asked` is validated once and copied for each step; `frames` are by history mode.
+    `asked` is validated once and copied for each step; `frames` are by history mode, and by whether
+    images are left out.
     """
 
     config: SessionConfig
     participant: Participant
     asked: ModelAsked
-    frames: dict[str, bytes]
+    frames: dict[tuple[str, bool], bytes]
 
 
 class Asking:
@@ -62,11 +63,12 @@ class Asking:
         self._known: dict[tuple[str, int], _Known] = {}
 
     def asked(
-        self, turn: Turn, step: AskStep, context_length: int | None
+        self, turn: Turn, step: AskStep, context_length: int | None, blind: bool
     ) -> tuple[ModelAsked, ContextTrimmed | None]:
         """The event of `step`, with the context rule and request digest as of now.
 
         With it comes what was left out, where the conversation is longer than `context_length`.
+        Who is `blind` is shown a note in place of each image.
         """
         config, upto = turn.config, step.upto
         assert config
@@ -90,21 +92,25 @@ class Asking:
         trimmed = None
         if context_length is not None:
             limit = trimming.room(context_length, parameters.max_tokens)
-            trimmed = self._trimmed(turn, known, rule, instruction, limit)
+            trimmed = self._trimmed(turn, known, rule, instruction, limit, blind=blind)
             if trimmed is not None:
                 rule = rule.model_copy(update={"skip": rule.skip + trimmed.skipped})
-        frame = known.frames.get(rule.mode)
+        left_out = self._images(turn, known, rule) if blind else 0
+        frame = known.frames.get((rule.mode, left_out > 0))
         if frame is None or step.schema is not None or instruction:
             system = context.system_prompt(config, participant, rule.mode)
             model = (known.asked.provider, known.asked.model)
-            frame = digests.frame(participant, model, parameters, system, instruction)
+            frame = digests.frame(
+                participant, model, parameters, system, instruction, blind=left_out > 0
+            )
             if step.schema is None and not instruction:
-                known.frames[rule.mode] = frame
+                known.frames[rule.mode, left_out > 0] = frame
         asked = known.asked.model_copy(
             update={
                 "purpose": step.purpose,
                 "public": step.public,
                 "context": rule,
+                "images_left_out": left_out,
                 "instruction": instruction,
                 "parameters": parameters,
                 "digest": self._digests.of(turn, participant.id, rule, frame),
@@ -113,19 +119,34 @@ class Asking:
         )
         return asked, trimmed
 
+    def _images(self, turn: Turn, known: _Known, rule: ContextRule) -> int:
+        """How many images belong to what the rule shows."""
+        if not self._session.images:
+            return 0
+        shown = context.shown(self._session, known.participant.id, rule, turn.id)
+        return sum(entry.images for entry in shown)
+
     def _trimmed(
-        self, turn: Turn, known: _Known, rule: ContextRule, instruction: Text | None, limit: int
+        self,
+        turn: Turn,
+        known: _Known,
+        rule: ContextRule,
+        instruction: Text | None,
+        limit: int,
+        *,
+        blind: bool,
     ) -> ContextTrimmed | None:
         """What has to be left out besides what the rule leaves out; None where all of it fits."""
         system = context.system_prompt(known.config, known.participant, rule.mode)
         around = trimming.tokens(text_size(system))
         around += trimming.tokens(text_size(instruction)) if instruction else 0
         # What was ever said is more than what is shown of it, and known without looking.
-        session = self._session
-        if around + trimming.most(session.said, len(session.entries), session.images) <= limit:
+        session, image = self._session, 0 if blind else trimming.IMAGE
+        images = 0 if blind else session.images
+        if around + trimming.most(session.said, len(session.entries), images) <= limit:
             return None
         shown = context.shown(session, known.participant.id, rule, turn.id)
-        found = trimming.fit(shown, around, limit)
+        found = trimming.fit(shown, around, limit, image)
         if not found.skipped:
             return None
         return ContextTrimmed(

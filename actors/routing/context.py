@@ -12,13 +12,13 @@ from events.turns import Entry, Turn
 from events.types import ModelAsked
 from events.values import Attachment, Blob, ContextRule, Text
 
-VERSION = 2
+VERSION = 3
 """Version of what is built here, and of its digest; another text or order is a new version.
 
 1: the whole conversation. 2: what a model cannot read is trimmed (see `trimming`), and messages
-have attachments.
+have attachments. 3: a model that is known to take no images is told of them instead.
 """
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 """The versions that are still built, so that what they decided replays."""
 
 Role = Literal["system", "user", "assistant"]
@@ -29,12 +29,21 @@ Load = Callable[[Blob], str]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One utterance of a request. `label` stands before the text of other participants."""
+    """One utterance of a request. `label` stands before the text of other participants.
+
+    Where it is `blind`, a note stands for each image.
+    """
 
     role: Role
     label: str
     content: Text
     attachments: tuple[Attachment, ...] = ()
+    blind: bool = False
+
+    @property
+    def images(self) -> tuple[Attachment, ...]:
+        """The pictures that are shown."""
+        return () if self.blind else tuple(one for one in self.attachments if one.is_image)
 
 
 class Said(NamedTuple):
@@ -51,8 +60,10 @@ def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
     assert config
     participant = config.participant(asked.participant)
     assert participant
+    blind = asked.images_left_out > 0
     built = [
-        _part(entry, participant.id) for entry in shown(session, participant.id, rule, turn.id)
+        _part(entry, participant.id, blind)
+        for entry in shown(session, participant.id, rule, turn.id)
     ]
     if system := system_prompt(config, participant, rule.mode):
         built.insert(0, Part("system", "", system))
@@ -61,12 +72,12 @@ def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
     return built
 
 
-def _part(entry: Entry, participant: str) -> Part:
+def _part(entry: Entry, participant: str, blind: bool) -> Part:
     """An utterance of the conversation as `participant` is shown it."""
     if entry.participant == participant:
         return Part("assistant", "", entry.content)
     label = f"[{entry.label}]: " if entry.participant else ""
-    return Part("user", label, entry.content, entry.attachments)
+    return Part("user", label, entry.content, entry.attachments, blind)
 
 
 def messages(asked_parts: list[Part], load: Load) -> list[Said]:
@@ -77,9 +88,9 @@ def messages(asked_parts: list[Part], load: Load) -> list[Said]:
     joined: list[Said] = []
     for one in asked_parts:
         text = one.label + (load(one.content) if isinstance(one.content, Blob) else one.content)
-        files = (attached(each, load) for each in one.attachments)
+        files = (attached(each, load, one.blind) for each in one.attachments)
         text = "\n\n".join(filter(None, (text, *files)))
-        images = tuple(each for each in one.attachments if each.is_image)
+        images = one.images
         if joined and joined[-1].role == one.role:
             before = joined[-1]
             joined[-1] = Said(one.role, f"{before.text}\n\n{text}", before.images + images)
@@ -88,8 +99,10 @@ def messages(asked_parts: list[Part], load: Load) -> list[Said]:
     return joined
 
 
-def attached(attachment: Attachment, load: Load) -> str:
+def attached(attachment: Attachment, load: Load, blind: bool) -> str:
     """What stands in the text for an attachment: a file's own text, or that there is an image."""
+    if attachment.is_image and blind:
+        return f"[Image left out: {attachment.name}; this model takes no images]"
     if attachment.is_image:
         return f"[Attached image: {attachment.name}]"
     text = load(attachment)

@@ -34,11 +34,15 @@ def frame(
     parameters: Parameters,
     system: str,
     instruction: Text | None,
+    *,
+    blind: bool,
 ) -> bytes:
     """All of a request but the conversation, as canonical JSON; texts by their SHA-256.
 
-    `model` is the provider and the name of the model that is asked.
+    `model` is the provider and the name of the model that is asked. Where it is `blind`, notes
+    stand for images.
     """
+    noted = {"images": False} if blind else {}
     return canonical_json(
         {
             "participant": participant.id,
@@ -48,6 +52,7 @@ def frame(
             "parameters": parameters.model_dump(mode="json"),
             "system": text_digest(system) if system else None,
             "instruction": text_digest(instruction) if instruction else None,
+            **noted,
         }
     )
 
@@ -61,7 +66,8 @@ def request_digest(session: Session, turn: Turn, asked: ModelAsked) -> str:
     shown = context.shown(session, participant.id, rule, turn.id)
     system = context.system_prompt(turn.config, participant, rule.mode)
     model = (asked.provider, asked.model)
-    around = frame(participant, model, asked.parameters, system, asked.instruction)
+    blind = asked.images_left_out > 0
+    around = frame(participant, model, asked.parameters, system, asked.instruction, blind=blind)
     return sha256(_lines(shown) + around).hexdigest()
 
 

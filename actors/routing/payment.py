@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from actors.routing import spending
+from actors.routing import context, spending
 from actors.routing.asking import Asking
 from actors.routing.batch import Given
 from actors.routing.steps import AskStep, Failure
@@ -39,19 +39,20 @@ class Payment:
         self._session = session
         self._asking = asking
         self._facts = Facts()
-        self._trims = True
+        self._context = context.VERSION
         self._requested: dict[str, ModelAsked] = {}
 
     def begin(self, facts: Facts, semantics: Semantics) -> None:
         """Another turn begins, on these facts."""
-        self._facts, self._trims = facts, semantics.context >= 2
+        self._facts, self._context = facts, semantics.context
         self._requested = {}
 
     def ask(self, turn: Turn, step: AskStep) -> Made:
         """Ask, or ask the account first; or say what budget of the session does not allow it."""
         known, account = self._facts.of_model(step.participant, step.fallback), self._facts.account
-        length = known.get("context_length") if self._trims else None
-        asked, trimmed = self._asking.asked(turn, step, length)
+        length = known.get("context_length") if self._context >= 2 else None
+        blind = self._context >= 3 and self._facts.blind(step.participant, step.fallback)
+        asked, trimmed = self._asking.asked(turn, step, length, blind)
         before = () if trimmed is None else (trimmed,)
         if account is None and not spending.limited(turn.config, step.participant):
             return Made((*before, asked))

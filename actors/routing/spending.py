@@ -100,7 +100,7 @@ def most(session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, An
         + len(part.label.encode())
         + text_size(part.content)
         + shown_size(part.attachments)
-        + PER_IMAGE * sum(one.is_image for one in part.attachments)
+        + PER_IMAGE * len(part.images)
         for part in context.parts(session, turn, asked)
     )
     if asked.parameters.schema_ is not None:

@@ -51,9 +51,12 @@ def most(size: int, count: int, images: int) -> int:
     return size // BYTES_PER_TOKEN + count * (PER_MESSAGE + LONGEST_LABEL) + images * IMAGE
 
 
-def fit(shown: Sequence[Entry], around: int, limit: int) -> Fit:
-    """What has to be left out of `shown`, where the rest of the request has `around` tokens."""
-    sizes = [tokens(entry.size + len(entry.label) + 4) + entry.images * IMAGE for entry in shown]
+def fit(shown: Sequence[Entry], around: int, limit: int, image: int = IMAGE) -> Fit:
+    """What has to be left out of `shown`, where the rest of the request has `around` tokens.
+
+    `image` are the tokens of an image: none where a note stands for it.
+    """
+    sizes = [tokens(entry.size + len(entry.label) + 4) + entry.images * image for entry in shown]
     total = around + sum(sizes)
     last = max((n for n, entry in enumerate(shown) if entry.participant is None), default=0)
     left, skipped = total, 0

@@ -39,6 +39,15 @@ class Facts:
             known = others[fallback - 1] if fallback <= len(others) else {}
         return known
 
+    def blind(self, participant: str, fallback: int) -> bool:
+        """Whether it is known that neither that model nor a later fallback takes images.
+
+        Where one of these may, the step is to fail as it stands, so that it is asked.
+        """
+        later = self.raw.get(participant, {}).get("fallbacks", ())[fallback:]
+        models = (self.of_model(participant, fallback), *later)
+        return all(known.get("images") is False for known in models)
+
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Facts:
         """The facts out of the recorded JSON: an object of what is known by participant."""

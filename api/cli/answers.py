@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,8 @@ async def print_answers(client: RoomClient, progress: TurnProgress) -> None:
             if (call := last.get(seat.id)) is not None:
                 print(f"{safe(seat.title)} ({safe(seat.provider)}/{safe(seat.model)}):")
                 print(f"{safe(call.text).strip()}\n")
+    for name in {call.participant: None for call in progress.calls.values() if call.blind}:
+        print(f"{name}: images left out, because its model takes none", file=sys.stderr)
     for call in progress.calls.values():
         if call.state == "failed":
             room.complain(f"{call.participant} failed: {call.message}")

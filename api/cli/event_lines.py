@@ -80,7 +80,9 @@ def _who(event: Event) -> str:
 def _model(kind: str, data: Mapping[str, Any]) -> str:
     match kind:
         case "asked":
-            return f"{data['purpose']} by {data['provider']}/{data['model']}"
+            left_out = data.get("images_left_out", 0)
+            images = f", images left out: {left_out}" if left_out else ""
+            return f"{data['purpose']} by {data['provider']}/{data['model']}{images}"
         case "answered":
             usage = data["usage"]
             tokens = usage["output"] + usage["reasoning"]

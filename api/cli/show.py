@@ -108,6 +108,7 @@ def _speaker(entry: Mapping[str, Any]) -> Text:
 def _note(entry: Mapping[str, Any]) -> str:
     notes = [entry["purpose"]] if entry["purpose"] != "answer" else []
     notes += ["cut short"] if entry["finish_reason"] == "length" else []
+    notes += ["images left out"] if entry["images_left_out"] else []
     notes += ["asked again, see below"] if entry["superseded_by"] else []
     return f" · {', '.join(notes)}:" if notes else ":"
 

@@ -166,6 +166,7 @@ def _known(doors: Doors, config: SessionConfig, providers: CurrentProviders) -> 
         known[one.id] = Known(
             prices=None if provider is None else provider.prices(one.model_name),
             structured_output=able.structured_output,
+            images=able.images,
             context_length=able.context_length,
             past=past[one.provider, one.model_name],
         )

@@ -27,6 +27,50 @@ from tests.contract.provider_calls import ASKED, HEADER, KEY, Answered, listen, 
 from tests.servers.chat import DONE, chunk, error, event, usage
 from tests.servers.scripted import CUT, HANG
 
+PICTURELESS = [
+    (400, "Invalid content type. image_url is only supported by certain models."),
+    (500, "image input is not supported - hint: if this is unexpected, provide the mmproj"),
+    (400, "this model does not support image input (ref: b8bd630e)"),
+    (404, "No endpoints found that support image input"),
+    (400, "At most 0 image(s) may be provided in one request."),
+    (400, "tiny-llama is not a multimodal model"),
+    (422, "messages[0]: unknown variant `image_url`, expected `text` at line 1"),
+    (400, "Image input is not enabled for this model"),
+    (400, "Unsupported content part type for text-only server: image_url"),
+]
+OF_ONE_PICTURE = [
+    (400, "You uploaded an unsupported image. Please make sure your image has of one the formats"),
+    (400, "image_url must be a valid URL"),
+    (400, "This model does not support images of more than 20 MB"),
+    (400, "At most 10 image(s) may be provided in one request."),
+]
+
+
+@pytest.mark.parametrize(("status", "said"), PICTURELESS, ids=[one[1][:25] for one in PICTURELESS])
+async def test_a_model_that_takes_no_pictures_is_known_by_its_refusal(
+    status: int, said: str
+) -> None:
+    async with scripted() as (server, provider):
+        assert provider.capabilities("a-model").images
+        server.reply(error(said), status=status, content_type="application/json")
+        with pytest.raises(ProviderError, match="takes no pictures") as caught:
+            await listen(provider, ASKED)
+        assert not caught.value.retryable
+        assert not provider.capabilities("a-model").images
+        assert provider.capabilities("another").images
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), OF_ONE_PICTURE, ids=[one[1][:25] for one in OF_ONE_PICTURE]
+)
+async def test_a_picture_that_is_refused_says_nothing_of_the_next(status: int, said: str) -> None:
+    async with scripted() as (server, provider):
+        server.reply(error(said), status=status, content_type="application/json")
+        with pytest.raises(ProviderError):
+            await listen(provider, ASKED)
+        assert provider.capabilities("a-model").images
+
+
 REFUSALS: list[tuple[str, int, bytes, type[ProviderError], bool, str]] = [
     ("401", 401, error("bad key", code="invalid_api_key"), AuthenticationFailed, False, "api_key"),
     ("403", 403, error("not allowed"), AuthenticationFailed, False, "api_key"),

@@ -51,11 +51,15 @@ async def test_a_message_with_a_text(room: LocalRoom, notes: Path) -> None:
     assert "What is this? [my notes.md] [my notes.md]" in again.out
 
 
-async def test_a_model_that_takes_no_image_says_so(room: LocalRoom, cat: Path) -> None:
+async def test_an_image_that_a_model_is_not_shown_is_said(room: LocalRoom, cat: Path) -> None:
     await room.create("blind", "a")
     done = await run(room, "chat", "blind", "-m", "What is this?", "--attach", str(cat))
-    assert done.code == 1
-    assert "takes no pictures" in done.out + done.err
+    assert done.code == 0, done.err
+    assert "a: images left out" in done.err
+    shown = await run(room, "show", "blind")
+    assert "images left out:" in shown.out
+    listed = await run(room, "events", "blind")
+    assert "images left out: 1" in listed.out
 
 
 async def test_a_file_that_is_not_taken_begins_no_session(room: LocalRoom, tmp_path: Path) -> None:

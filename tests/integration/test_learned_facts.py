@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.providers.config import ProviderSpec
-from events.types import ContextTrimmed, TurnStarted
+from events.types import ContextTrimmed, ModelAsked, TurnStarted
 from tests.rooms import LocalRoom, local_room
-from tests.servers.dialects.dialect import MODEL
+from tests.servers.chat import whole
+from tests.servers.dialects.dialect import MODEL, PICTURE
 from tests.servers.dialects.ollama import OllamaDialect
 from tests.servers.scripted import ScriptedServer, listening
 
@@ -44,4 +45,34 @@ async def test_a_context_length_that_the_server_tells_trims_the_next_turn(tmp_pa
             sent = [request.body["messages"] for request in server.requests]
             assert "Two" in str(sent[1])
             assert "One" not in str(sent[2])
+            assert (await room.http.post("/v1/sessions/s1/replay")).json()["identical"] is True
+
+
+async def test_a_model_that_turns_out_to_take_no_images_answers_the_next_turn(
+    tmp_path: Path,
+) -> None:
+    server = ScriptedServer({})
+    said = {"error": {"message": "image input is not supported - hint: use mmproj", "code": 500}}
+    server.reply(json.dumps(said).encode(), status=500, content_type="application/json")
+    server.reply(*whole("A cat, you say."))
+    async with listening(server):
+        spec = ProviderSpec(id="own", type="openai", config={"base_url": f"{server.url}/v1"})
+        async with local_room(tmp_path, spec) as room:
+            body = {
+                "session_id": "s1",
+                "models": [{"id": "a", "provider": "own", "model_name": MODEL}],
+            }
+            assert (await room.http.post("/v1/sessions", json=body)).status_code == 201
+            data = {"name": "cat.png", "media_type": "image/png", "data": PICTURE.base64}
+            path = "/v1/sessions/s1/turns?wait=20"
+            first = await room.http.post(path, json={"content": "What?", "attachments": [data]})
+            assert first.json()["status"] == "failed"
+            assert len(server.requests) == 1, "what is refused for good is not asked again"
+            second = await room.http.post(path, json={"content": "And in words?"})
+            assert second.json()["status"] == "completed"
+            assert [one["images"] for one in await facts(room)] == [True, False]
+            asked = [e.data for e in await room.store.read("s1") if isinstance(e.data, ModelAsked)]
+            assert [one.images_left_out for one in asked] == [0, 1]
+            sent = json.dumps(server.requests[-1].body)
+            assert "[Image left out: cat.png; this model takes no images]" in sent
             assert (await room.http.post("/v1/sessions/s1/replay")).json()["identical"] is True

@@ -22,7 +22,7 @@ from events.types import (
 )
 from events.values import SPILL, Blob, Value
 from tests.recorded import dumps
-from tests.replay.second import account, attachments, budgets, fallbacks, trimmed
+from tests.replay.second import account, attachments, blind, budgets, fallbacks, trimmed
 from tests.session_logs import (
     Outcome,
     SessionLog,
@@ -264,6 +264,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     account,
     trimmed,
     attachments,
+    blind,
 )
 
 

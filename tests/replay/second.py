@@ -1,4 +1,4 @@
-"""Recorded sessions of the second versions of engine and context: money, fallbacks, trimming."""
+"""Recorded sessions of later versions of engine and context: money, fallbacks, trimming, images."""
 
 from __future__ import annotations
 
@@ -138,6 +138,34 @@ def attachments() -> SessionLog:
     log.post("Is it long?", (file("long.txt", "word " * 2000, "text/plain"),))
     log.play()
     log.retry("t1", "cyd")
+    log.play()
+    log.post("So?")
+    log.play()
+    return log
+
+
+def blind() -> SessionLog:
+    """Images for models that take them, take none, and may; a fallback that sees, one that not."""
+    models = [one.model_dump(mode="json") for one in session_config().models]
+    models[0] |= {"fallbacks": [{"provider": "spare", "model_name": "sees"}]}
+    models[1] |= {"fallbacks": [{"provider": "spare", "model_name": "sees not"}], "window": 4}
+    sees: dict[str, Any] = {"images": True}
+    none: dict[str, Any] = {"images": False, "context_length": 2 * trimming.IMAGE}
+    facts = {
+        "ada": none | {"fallbacks": [sees]},
+        "bob": none | {"fallbacks": [none]},
+        "cyd": {"context_length": None},
+    }
+    log = SessionLog(session_config(models=models), facts=facts)
+    blob = log.blobs.put(b"not much of a picture", "image/png")
+    picture = Attachment(**dict(blob), name="ein Bild.png")
+    log.post("What is this?", (picture, picture))
+    log.outcome("ask:ada:1", failed("the model takes no pictures", error="ProviderError"))
+    log.outcome("ask:bob:1", failed())
+    log.play()
+    log.post("And this?", (picture,))
+    log.play()
+    log.retry("t1", "bob")
     log.play()
     log.post("So?")
     log.play()

@@ -149,6 +149,88 @@ def test_attachments_count_in_the_most_that_a_call_can_cost() -> None:
         other.prove()
 
 
+NOTE = "[Image left out: a b.png; this model takes no images]"
+BLIND: dict[str, Any] = {"images": False}
+
+
+def test_a_model_that_takes_no_images_is_told_of_them_instead() -> None:
+    room = Driven(names="abc", facts={"a": BLIND, "b": {"images": True}})
+    picture, notes = files(room)
+    room.post("Look", picture, notes)
+    [said] = shown(room)
+    assert said.images == ()
+    assert said.text.startswith(f"Look\n\n{NOTE}\n\n[Attached file: notes.md]")
+    for seeing in ("ask:b:1", "ask:c:1"):
+        [said] = shown(room, seeing)
+        assert said.images == (picture,), "those that take them, and those of whom it is not known"
+    told = {name: room.asked(f"ask:{name}:1") for name in "abc"}
+    assert [one.images_left_out for one in told.values()] == [1, 0, 0]
+    for name in "abc":
+        room.answer(f"ask:{name}:1")
+    room.post("And now?")
+    assert room.asked("ask:a:1", "t2").images_left_out == 1, "it is still in the conversation"
+    assert NOTE in shown(room)[0].text
+    room.prove()
+
+
+def test_nothing_is_said_of_images_where_none_is_shown() -> None:
+    room = Driven(names="a", facts={"a": BLIND}, window=1)
+    room.post("one", *files(room))
+    assert room.asked("ask:a:1").images_left_out == 1
+    room.answer("ask:a:1")
+    room.post("two")
+    assert room.asked("ask:a:1", "t2").images_left_out == 0
+    assert shown(room) == [context.Said("user", "two", ())]
+    room.prove()
+
+
+@pytest.mark.parametrize(("spare", "left_out"), [(BLIND, 1), ({"images": True}, 0), ({}, 0)])
+def test_a_fallback_that_may_take_images_is_to_have_them(
+    spare: dict[str, Any], left_out: int
+) -> None:
+    models = [one.model_dump(mode="json") for one in config("a").models]
+    models[0]["fallbacks"] = [{"provider": "spare", "model_name": "one"}]
+    room = Driven(facts={"a": BLIND | {"fallbacks": [spare]}}, models=models)
+    room.post("Look", *files(room))
+    assert room.asked("ask:a:1").images_left_out == left_out
+    room.fail("ask:a:1")
+    assert room.asked("ask:a:2").images_left_out == left_out
+    assert len(shown(room, "ask:a:2")[0].images) == 1 - left_out
+    room.prove()
+
+
+def test_another_image_or_none_is_another_request() -> None:
+    def digest(facts: dict[str, Any]) -> str:
+        room = Driven(names="a", facts=facts)
+        room.post("Look", files(room)[0])
+        return room.asked("ask:a:1").digest
+
+    assert digest({"a": BLIND}) != digest({"a": {"images": True}}) == digest({})
+
+
+def test_images_that_are_left_out_take_no_room_and_cost_nothing() -> None:
+    room = Driven(names="a", facts={"a": BLIND | {"context_length": trimming.IMAGE}})
+    for text in ("one", "two", "three"):
+        room.post(text, files(room)[0])
+        room.answer("ask:a:1")
+    assert not room.data(ContextTrimmed)
+    rates = Rates(input=Decimal(1_000_000), output=Decimal(1_000_000))
+    fact = BLIND | {"prices": Prices(table="test", rates=rates).model_dump(mode="json")}
+    models = [one.model_dump(mode="json") | {"max_tokens": 9} for one in config("a").models]
+    room = Driven(facts={"a": fact}, models=models, budget=1_000_000)
+    room.post("Look", files(room)[0])
+    assert (room.asked("ask:a:1").reserved or 0) < spending.PER_IMAGE
+    room.prove()
+
+
+def test_turns_of_the_second_context_showed_images_to_everyone() -> None:
+    room = Driven(names="a", engine=1, facts={"a": BLIND})
+    room.post("Look", files(room)[0])
+    assert room.asked("ask:a:1").images_left_out == 0
+    assert len(shown(room)[0].images) == 1
+    room.prove()
+
+
 def test_what_was_recorded_without_names_is_read() -> None:
     recorded = {"sha256": "0" * 64, "size": 3, "media_type": "image/png"}
     message = Message.model_validate_json(orjson.dumps({"content": "", "attachments": [recorded]}))

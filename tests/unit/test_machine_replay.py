@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from actors.routing.context import VERSION
+from actors.routing.machine import ENGINE
 from actors.routing.registry import Route
 from actors.routing.steps import Answer
 from actors.routing.turn import Turn
@@ -144,8 +146,8 @@ def test_a_torn_batch_diverges() -> None:
 
 def test_a_turn_of_another_release_is_not_run() -> None:
     for semantics in (
-        Semantics(engine=3),
-        Semantics(context=3),
+        Semantics(engine=ENGINE + 1),
+        Semantics(context=VERSION + 1),
         Semantics(parsers=2),
         Semantics(router=99),
     ):
