@@ -15,7 +15,7 @@ from events.envelope import Event
 from events.errors import ControlRoomError
 from events.runs import RunAsked, RunCalled, RunCompleted, RunFailed
 from events.tools import ApprovalDenied, ToolCancelled, ToolFailed, ToolRefused, ToolReturned
-from events.types import BudgetOverrun, ModelAnswered, ModelCancelled, ModelFailed
+from events.types import BudgetOverrun, ModelAnswered, ModelAsked, ModelCancelled, ModelFailed
 from events.values import Text
 
 CallOutcome = (
@@ -61,6 +61,7 @@ class RecordedRun:
         """The run of that turn, from the events of its session."""
         asked: dict[str, RecordedCall] = {}
         outcomes: dict[str, tuple[CallOutcome, int]] = {}
+        stands_for: dict[str, str] = {}
         end: RunCompleted | RunFailed | None = None
         for event in events:
             if event.turn != turn or event.step is None:
@@ -74,8 +75,12 @@ class RecordedRun:
                     asked[event.step] = RecordedCall(event.step, digest, event.position, what)
                 case RunCompleted() | RunFailed() as data:
                     end = data
+                case ModelAsked(instead_of=str() as failed):
+                    stands_for[event.step] = stands_for.get(failed, failed)
                 case data if isinstance(data, CallOutcome):
-                    outcomes.setdefault(event.step, (data, event.position))
+                    # A fallback's outcome is that of the call, which then has not failed.
+                    step = stands_for.get(event.step, event.step)
+                    outcomes[step] = (data, event.position)
         calls = (
             RecordedCall(
                 one.step, one.digest, one.position, one.what, *outcomes.get(one.step, (None, None))

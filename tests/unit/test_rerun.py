@@ -10,7 +10,7 @@ from events.tools import ToolReturned
 from events.types import ModelFailed, Payload
 from events.values import Blob, Parameters
 from projections.rerun import RecordedRun, RunDiverged, Schedule, compare_end
-from tests.event_samples import NOON, answered
+from tests.event_samples import NOON, answered, asked
 
 A, B = "a" * 64, "b" * 64
 END = RunCompleted(attempt=1, output="done", result="{}", duration_ms=1.0)
@@ -82,6 +82,24 @@ def test_a_failure_is_an_outcome_like_any_other() -> None:
     schedule = Schedule(recorded(("ask:ada:1", asks(A)), ("ask:ada:1", failed)))
     call = schedule.call(A, "ada is asked")
     assert call.outcome == failed
+    assert schedule.due(call)
+
+
+def test_what_a_fallback_answers_is_the_outcome_of_the_call() -> None:
+    failed = ModelFailed(attempt=1, error="RateLimited", message="slow", retryable=True, tries=1)
+    stand_in = asked().model_copy(update={"instead_of": "ask:ada:1", "fallback": 1})
+    run = recorded(
+        ("ask:ada:1", asks(A)),
+        ("ask:ada:1", failed),
+        ("ask:ada:2", stand_in),
+        ("ask:ada:3", asks(B)),
+        ("ask:ada:2", answered()),
+    )
+    schedule = Schedule(run)
+    call = schedule.call(A, "ada is asked")
+    assert call.outcome == answered()
+    assert not schedule.due(call)
+    schedule.call(B, "ada is asked")
     assert schedule.due(call)
 
 
