@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -17,19 +16,19 @@ from actors.providers.proxy import proxy_for
 from events.errors import BadResponse, ConfigError, ProviderError, ProviderUnavailable
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession, StreamReader, TraceConfig
+    from aiohttp import ClientResponse, ClientSession, StreamReader
 
 AGENT: Final = "control-room"
 KEPT: Final = 30.0  # seconds that an idle connection is kept
 ERROR_WITHIN: Final = 5.0  # seconds for the body of a refusal
-STALE_WITHIN: Final = 0.25  # seconds in which a connection shows that it was closed already
 LONGEST_ERROR: Final = 64 * 1024  # bytes of a refusal that are read
 
 
 class HttpClient:
     """The connections of one provider. `headers` go with every request.
 
-    Redirects are not followed: a key is for the address that was configured.
+    Redirects are not followed: a key is for the address that was configured. Nothing that is posted
+    is sent twice.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class HttpClient:
         self._headers = dict(headers)
         self._connect_timeout = connect_timeout
         self._kept: ClientSession | None = None
-        self._fresh: ClientSession | None = None
         self.secrets = Secrets(
             part for value in headers.values() for part in (value, value.removeprefix("Bearer "))
         )
@@ -58,33 +56,14 @@ class HttpClient:
         self, path: str, body: Any, *, accept: str, headers: Mapping[str, str] | None = None
     ) -> ClientResponse:
         """The response to `body` as JSON, as soon as its headers are there."""
-        import aiohttp
-
-        data = orjson.dumps(body)
-        clock = asyncio.get_running_loop().time
-        began, way = clock(), _Way()
         headers = {"Content-Type": "application/json", "Accept": accept, **(headers or {})}
-        try:
-            return await self._session().post(
-                self._base_url + path,
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                proxy_headers=self._proxy_headers,
-                trace_request_ctx=way,
-            )
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # The server may have closed a kept connection just when it was used again. Later, or on
-            # a new one, it may have taken the request, and asking again is the actor's decision.
-            if not way.kept or clock() - began > STALE_WITHIN:
-                raise
-            return await self._session(fresh=True).post(
-                self._base_url + path,
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                proxy_headers=self._proxy_headers,
-            )
+        return await self._session().post(
+            self._base_url + path,
+            data=orjson.dumps(body),
+            headers=headers,
+            allow_redirects=False,
+            proxy_headers=self._proxy_headers,
+        )
 
     async def post_form(self, path: str, fields: Mapping[str, str]) -> ClientResponse:
         """The response to an HTML form, as soon as its headers are there."""
@@ -111,10 +90,9 @@ class HttpClient:
 
     async def close(self) -> None:
         """Give back all connections."""
-        for session in (self._kept, self._fresh):
-            if session is not None:
-                await session.close()
-        self._kept = self._fresh = None
+        if self._kept is not None:
+            await self._kept.close()
+        self._kept = None
 
     async def refusal(self, response: ClientResponse) -> Refusal:
         """What stands in a response that is no answer."""
@@ -150,50 +128,24 @@ class HttpClient:
                 f"{who} cannot be reached at {where}: start it or check its address ({why})"
             ) from None
 
-    def _session(self, *, fresh: bool = False) -> ClientSession:
-        """The session that keeps connections, or the one that never does."""
-        if fresh:
-            if self._fresh is None:
-                self._fresh = self._opened(force_close=True)
-            return self._fresh
+    def _session(self) -> ClientSession:
+        """The session, opened when it is first used."""
         if self._kept is None:
-            self._kept = self._opened(keepalive_timeout=KEPT)
-            self._kept.trace_configs.append(_trace())
+            self._kept = self._opened()
         return self._kept
 
-    def _opened(self, **connector: Any) -> ClientSession:
+    def _opened(self) -> ClientSession:
         import aiohttp
 
+        from actors.providers.kept_connections import KeptConnections
+
         return aiohttp.ClientSession(
-            # How many calls there are at once is the actor's decision.
-            connector=aiohttp.TCPConnector(limit=0, **connector),
+            connector=KeptConnections(keepalive_timeout=KEPT),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": AGENT, "Accept-Encoding": "identity", **self._headers},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             proxy=self._proxy.address if self._proxy else None,
         )
-
-
-@dataclass
-class _Way:
-    """How a request went out."""
-
-    kept: bool = False
-    """Over a connection that had been used before."""
-
-
-def _trace() -> TraceConfig:
-    """Tells each request's `_Way` where its connection was kept."""
-    import aiohttp
-
-    async def reused(_: Any, context: Any, __: Any) -> None:
-        if context.trace_request_ctx is not None:
-            context.trace_request_ctx.kept = True
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(reused)
-    trace.freeze()
-    return trace
 
 
 async def read(content: StreamReader, most: int) -> bytes:

@@ -263,7 +263,10 @@ class HttpProvider(ABC):
         """Read what follows the last event, normally nothing, so that the connection is kept."""
         if content.at_eof():
             return
-        with contextlib.suppress(TimeoutError):
+        from aiohttp import ClientError
+
+        # The answer is complete: that its connection is lost now, or closed by us, is no fault.
+        with contextlib.suppress(TimeoutError, ClientError, OSError, RuntimeError):
             async with asyncio.timeout(LAST_BYTES_WITHIN):
                 while not content.at_eof():
                     await content.readany()

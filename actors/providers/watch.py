@@ -30,8 +30,13 @@ class Watch:
     async def read(self, by: float) -> bytes:
         """The next bytes, if they come by that time of the event loop; empty at the end.
 
-        Raises `OSError` where the connection was lost, or closed by us.
+        Raises `OSError` where the connection was lost, or closed by us, after all that had come.
         """
+        if (lost := self._content.exception()) is not None:
+            # By its public methods a reader gives out nothing that came before it was cut.
+            if rest := self._content._read_nowait(-1):
+                return rest
+            raise lost
         if chunk := self._content.read_nowait():
             return chunk
         self._by = by

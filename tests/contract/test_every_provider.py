@@ -6,16 +6,18 @@ import asyncio
 import json
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from actors.providers.port import ChatMessage, Delta, Tool
+from actors.providers.port import ChatMessage, Delta, Finished, Tool
+from actors.providers.watch import Watch
 from events.errors import BadResponse
 from events.values import Parameters, ToolCall, Usage
 from tests.contract.every_provider import ASKED, answer, every_provider, serving, those_with
 from tests.contract.provider_calls import Answered, listen
 from tests.servers.dialects.dialect import COMPLETION, MODEL, PICTURE, PROMPT, Dialect, has
-from tests.servers.scripted import HANG
+from tests.servers.scripted import CUT, HANG, Step
 from tests.waiting import eventually
 
 TOOL = Tool(
@@ -84,6 +86,34 @@ async def test_unicode_is_whole_however_the_bytes_are_cut(dialect: Dialect) -> N
     for data in (stream, plain):
         async with serving(dialect, *(data[i : i + 1] for i in range(len(data)))) as (_, provider):
             assert (await listen(provider, ASKED)).text == text
+
+
+@those_with("stream")
+@pytest.mark.parametrize("slow", [False, True], ids=["at-once", "slow-listener"])
+async def test_a_complete_answer_is_one_though_its_connection_is_cut_then(
+    dialect: Dialect, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: list[Any] = []
+
+    class Seen(Watch):
+        def __init__(self, content: Any, error: Any) -> None:
+            super().__init__(content, error)
+            reading.append(content)
+
+    monkeypatch.setattr("actors.providers.http_provider.Watch", Seen)
+    heard = asyncio.Event()
+    begin = [*dialect.begin(), dialect.piece("The ")]
+    rest: list[Step] = [dialect.piece("log."), *dialect.end(), CUT]
+    async with serving(dialect, *begin, heard, *rest) as (_, provider):
+        items = []
+        async with aclosing(provider.stream(ASKED)) as stream:
+            async for item in stream:
+                items.append(item)
+                heard.set()
+                if slow:  # all else has come, and was cut, before the next is wanted
+                    await eventually(reading[0].exception, within=5, what="the cut")
+        assert "".join(item.text for item in items if isinstance(item, Delta)) == "The log."
+        assert isinstance(items[-1], Finished)
 
 
 @every_provider

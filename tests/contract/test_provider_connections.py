@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.providers import http_client
+from actors.providers import kept_connections
 from actors.providers.port import Delta
 from events.errors import BadResponse, ProviderUnavailable
 from tests.contract.provider_calls import ASKED, Answered, listen, made, scripted
@@ -63,32 +63,46 @@ async def test_a_kept_connection_that_the_server_has_closed_is_no_failure() -> N
         assert len(server.requests) == server.connections == 5
 
 
-async def test_a_kept_connection_that_dies_at_once_is_replaced_once() -> None:
+async def test_a_server_that_closes_after_each_answer_loses_no_request() -> None:
+    # As llama.cpp does, a moment after a stream and without a word.
     async with scripted() as (server, provider):
         server.reply(*whole("Hello"))
-        server.reply(hang_up=True)
+        for _ in range(4):
+            assert (await listen(provider, ASKED)).text == "Hello"
+            asyncio.get_running_loop().call_later(0.005, server.close_idle)
+        assert len(server.requests) == server.connections == 4
+
+
+async def test_an_age_at_which_connections_end_is_not_taken_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept_connections, "SETTLED", 0.0)
+    async with scripted() as (server, provider):
+        server.reply(*whole("Hello"))
+        await listen(provider, ASKED)
+        server.close_idle()
+        for _ in range(3):
+            await listen(provider, ASKED)
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
+async def test_what_a_server_has_read_before_it_hung_up_is_not_sent_again(kept: bool) -> None:
+    async with scripted() as (server, provider):
+        if kept:
+            server.reply(*whole("Hello"))
         server.reply(hang_up=True)
         server.reply(*whole("Hello again"))
-        await listen(provider, ASKED)
+        if kept:
+            await listen(provider, ASKED)
         with pytest.raises(ProviderUnavailable):
             await listen(provider, ASKED)
-        assert len(server.requests) == 3
+        assert len(server.requests) == 1 + kept
+        assert server.connections == 1
         assert (await listen(provider, ASKED)).text == "Hello again"
 
 
-async def test_a_new_connection_that_dies_is_a_failure_and_nothing_is_sent_twice() -> None:
-    async with scripted() as (server, provider):
-        server.reply(hang_up=True)
-        server.reply(*whole("Hello"))
-        with pytest.raises(ProviderUnavailable):
-            await listen(provider, ASKED)
-        assert len(server.requests) == 1
-
-
-async def test_a_kept_connection_that_dies_later_is_a_failure_and_nothing_is_sent_twice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(http_client, "STALE_WITHIN", 0.05)
+async def test_a_kept_connection_that_dies_later_is_a_failure_and_nothing_is_sent_twice() -> None:
     async with scripted() as (server, provider):
         at_work = asyncio.Event()
         server.reply(*whole("Hello"))

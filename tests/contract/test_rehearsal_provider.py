@@ -25,6 +25,7 @@ NO_BYTES: Final = "no bytes arrive"
 NOT_FOR_IT: Final = {
     "test_a_whole_answer_is_read_as_well": "it has no such option: `instant` is quick enough",
     "test_unicode_is_whole_however_the_bytes_are_cut": NO_BYTES,
+    "test_a_complete_answer_is_one_though_its_connection_is_cut_then": "it has no connection",
     "test_a_long_answer_is_whole": "its own prose is short",
     "test_an_answer_without_end_is_broken_off": "its own prose ends",
     "test_a_whole_answer_without_end_is_broken_off": "its own prose ends",

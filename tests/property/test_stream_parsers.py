@@ -49,6 +49,9 @@ class Body:
     def content(self) -> Body:
         return self
 
+    def exception(self) -> None:
+        return None
+
     def read_nowait(self) -> bytes:
         return b""
 
