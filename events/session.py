@@ -9,6 +9,9 @@ from typing import Any, Literal
 from events.config import SessionConfig
 from events.envelope import Event
 from events.ledger import ZERO, Ledger
+from events.tool_steps import ToolEvent
+from events.tool_steps import fold as fold_tool
+from events.tools import TOOL_PAYLOADS
 from events.turns import (
     DEADLINE,
     Entry,
@@ -107,8 +110,7 @@ class Session:
     def _paused(self, event: Event, data: SessionPaused) -> None:
         self.status = "paused"
         for timer in self.open.timers.values() if self.open else ():
-            timer.spent = timer.seconds - timer.remaining(event.at)
-            timer.armed_at = None
+            timer.stop(event.at)
 
     def _resumed(self, event: Event, data: SessionResumed) -> None:
         self.status = "active"
@@ -119,8 +121,11 @@ class Session:
         self._rearm(event)
 
     def _rearm(self, event: Event) -> None:
-        for timer in self.open.timers.values() if self.open else ():
-            timer.armed_at = timer.armed_at or event.at
+        if (turn := self.open) is None:
+            return
+        for key, timer in turn.timers.items():
+            if key != DEADLINE or not turn.asks_person:
+                timer.armed_at = timer.armed_at or event.at
 
     def _queued(self, event: Event, data: TurnQueued) -> None:
         assert event.turn
@@ -145,6 +150,8 @@ class Session:
         self.open = turn
         if turn.message is not None:
             content, attachments = turn.message.content, turn.message.attachments
+            given = turn.message.given
+            shown = text_size(content) if given is None else given.size
             entry = Entry(
                 event.position,
                 turn.id,
@@ -153,8 +160,9 @@ class Session:
                 "",
                 content,
                 text_digest(content),
-                text_size(content) + shown_size(attachments),
+                shown + shown_size(attachments),
                 attachments=attachments,
+                given=given,
             )
             self.entries.append(entry)
             self.said += entry.size
@@ -190,7 +198,7 @@ class Session:
     def _answered(self, event: Event, data: ModelAnswered) -> None:
         step = self._outcome(event, data)
         self._settled(event, data)
-        if step.asked and step.asked.public and data.text:
+        if step.asked and step.asked.public and data.text and step.answer is not None:
             self._say(event, step.asked.participant, data.text)
 
     def _say(self, event: Event, speaker: str, text: Text) -> None:
@@ -271,6 +279,17 @@ class Session:
             attempt = (event.turn or "", step.key, 1)
             self.ledger.settle(attempt, step.requested.participant, None)
 
+    def _tool(self, event: Event, data: ToolEvent) -> None:
+        turn, key = self._turn(event)
+        fold_tool(turn, key, event.position, data)
+        deadline = turn.timers.get(DEADLINE)
+        if deadline is None or self.status == "paused":
+            return
+        if turn.asks_person:
+            deadline.stop(event.at)
+        else:
+            deadline.armed_at = deadline.armed_at or event.at
+
     def _warned(self, event: Event, data: BudgetWarned) -> None:
         self.ledger.warned.add((data.participant, data.limit, data.share))
 
@@ -340,4 +359,5 @@ _FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
     BudgetRefused: Session._reserved,
     BudgetWarned: Session._warned,
     RouteDecided: Session._decided,
+    **dict.fromkeys(TOOL_PAYLOADS, Session._tool),
 }

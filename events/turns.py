@@ -12,6 +12,10 @@ from events.budgets import BudgetOverrun, BudgetRefused, BudgetRequested, Budget
 from events.config import SessionConfig
 from events.tools import (
     ApprovalDenied,
+    ApprovalRequested,
+    ElicitationAnswered,
+    ElicitationRequested,
+    ToolCalled,
     ToolCancelled,
     ToolFailed,
     ToolRefused,
@@ -30,7 +34,7 @@ from events.types import (
     TurnFailed,
     TurnStarted,
 )
-from events.values import Attachment, Blob, Message, Text
+from events.values import Attachment, Blob, Message, Text, ToolCall
 
 DEADLINE = "deadline"
 """Step key of the timer that limits a whole turn."""
@@ -110,6 +114,14 @@ class Entry:
         return sum(one.is_image for one in self.attachments)
 
 
+def asks_for_tools(calls: tuple[ToolCall, ...], client: tuple[str, ...]) -> bool:
+    """Whether the room carries out the calls of an answer, and asks again.
+
+    Where one is of a tool that the `client` calls itself, the answer goes to it as it is.
+    """
+    return bool(calls) and not any(call.name in client for call in calls)
+
+
 @dataclass(slots=True)
 class Step:
     """A step of a turn, and its outcome once there is one."""
@@ -126,6 +138,37 @@ class Step:
     """What each attempt has cost that was heard of, in US dollars."""
     outcome: Outcome | None = None
     outcome_position: int | None = None
+    called: ToolCalled | None = None
+    wanted: ApprovalRequested | None = None
+    """The call that a person is to allow."""
+    granted: bool = False
+    elicited: dict[str, ElicitationRequested] = field(default_factory=dict)
+    """What the tool has asked the person, by its id; `answered` holds what they said."""
+    answered: dict[str, ElicitationAnswered] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> ModelAnswered | None:
+        """The answer to the question; None also where it only asks for calls of tools."""
+        if self.asked is None or not isinstance(self.outcome, ModelAnswered):
+            return None
+        return None if is_interim(self.asked, self.outcome) else self.outcome
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Ids of what the person is asked by it, and has not answered; "" is an approval."""
+        if self.outcome is not None:
+            return ()
+        open = [id for id in self.elicited if id not in self.answered]
+        return ("", *open) if self.wanted is not None and not self.granted else tuple(open)
+
+
+def is_interim(asked: ModelAsked, answer: ModelAnswered) -> bool:
+    """Whether the answer asks for calls of tools that the room carries out before it asks again.
+
+    It is not said in the conversation.
+    """
+    offered = asked.tools is not None and asked.tool_choice is None
+    return offered and asks_for_tools(answer.tool_calls, asked.client_tools)
 
 
 @dataclass(slots=True)
@@ -135,6 +178,11 @@ class Timer:
     seconds: float
     armed_at: datetime | None
     spent: float = 0.0
+
+    def stop(self, at: datetime) -> None:
+        """Let it stand still."""
+        self.spent = self.seconds - self.remaining(at)
+        self.armed_at = None
 
     def remaining(self, at: datetime) -> float:
         """Seconds left at `at`; never negative."""
@@ -166,17 +214,35 @@ class Turn:
     def somebody_answered(self) -> bool:
         """Whether there is a public answer."""
         return any(
-            step.asked and step.asked.public and isinstance(step.outcome, ModelAnswered)
+            step.asked and step.asked.public and step.answer is not None
             for step in self.steps.values()
         )
 
     def last_ask(self, participant: str) -> Step | None:
-        """The participant's last public step that was answered, or else its last public one."""
+        """The participant's last public step that was answered, or else its last public one.
+
+        Of steps that continue one another, it is the first.
+        """
         steps = [
             step
             for step in self.steps.values()
             if step.asked and step.asked.participant == participant and step.asked.public
         ]
-        answered = [step for step in steps if isinstance(step.outcome, ModelAnswered)]
+        answered = [step for step in steps if step.answer is not None]
         chosen = answered or steps
-        return chosen[-1] if chosen else None
+        return self.first_of(chosen[-1]) if chosen else None
+
+    def first_of(self, step: Step) -> Step:
+        """The step that `step` goes back to, by way of those that it continues."""
+        while step.asked is not None and step.asked.continues is not None:
+            step = self.steps[step.asked.continues]
+        return step
+
+    def calls_of(self, key: str) -> list[Step]:
+        """The steps that carry out the calls in the answer of step `key`, in its order."""
+        return [step for step in self.steps.values() if step.use and step.use.asked_in == key]
+
+    @property
+    def asks_person(self) -> bool:
+        """Whether a person is asked something, so that the deadline stands still."""
+        return any(step.questions for step in self.steps.values() if step.use is not None)

@@ -25,6 +25,9 @@ from events.payload import Input as Input
 from events.payload import Payload as Payload
 from events.presets import PRESET_PAYLOADS
 from events.tools import TOOL_PAYLOADS
+from events.tools import ApprovalDenied as ApprovalDenied
+from events.tools import ToolFailed as ToolFailed
+from events.tools import ToolReturned as ToolReturned
 from events.values import (
     Blob,
     ContextRule,
@@ -190,6 +193,9 @@ class ModelAsked(Derived):
     continues: str | None = Field(
         default=None, description="the step whose calls of tools were answered before this one"
     )
+    client_tools: tuple[str, ...] = Field(
+        default=(), description="those of the tools that whoever posted the message calls itself"
+    )
 
 
 class ContextTrimmed(Derived):
@@ -350,7 +356,15 @@ PAYLOADS: tuple[type[Payload], ...] = (
 )
 """The closed registry: a stored type that is not here raises `UnknownEvent`."""
 
-OUTCOMES = (ModelAnswered, ModelFailed, TimerFired, ChanceDrawn)
+OUTCOMES = (
+    ModelAnswered,
+    ModelFailed,
+    TimerFired,
+    ChanceDrawn,
+    ToolReturned,
+    ToolFailed,
+    ApprovalDenied,
+)
 """Inputs that end a step."""
 
 TURN_ENDS = (TurnCompleted, TurnFailed, TurnCancelled)

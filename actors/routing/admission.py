@@ -11,7 +11,15 @@ from collections.abc import Callable, Collection
 from actors.routing.batch import Given
 from events.errors import Refused
 from events.session import Session
-from events.turns import DEADLINE
+from events.tools import (
+    ApprovalDenied,
+    ApprovalGranted,
+    ElicitationAnswered,
+    ElicitationRequested,
+    ToolFailed,
+    ToolReturned,
+)
+from events.turns import DEADLINE, Step
 from events.types import (
     BudgetRefused,
     BudgetReserved,
@@ -114,7 +122,41 @@ def _running(session: Session, given: Given) -> Why:
         return "there is no such timer"
     if given.step == DEADLINE and session.status == "paused":
         return "a deadline stands still while the session is paused"
+    if given.step == DEADLINE and session.open.asks_person:
+        return "a deadline stands still while a person is asked"
     return None
+
+
+def _call(session: Session, given: Given) -> Why:
+    step = _open_call(session, given)
+    if step is None or step.called is None:
+        return "no such tool was called"
+    return None if step.outcome is None else "the call has an outcome"
+
+
+def _approval(session: Session, given: Given) -> Why:
+    step = _open_call(session, given)
+    if step is None or step.wanted is None:
+        return "nobody was asked to allow that"
+    return None if "" in step.questions else "that was decided before"
+
+
+def _elicited(session: Session, given: Given) -> Why:
+    assert isinstance(given.data, ElicitationRequested)
+    step = _open_call(session, given)
+    known = step is not None and given.data.id in step.elicited
+    return "that was asked before" if known else _call(session, given)
+
+
+def _elicitation(session: Session, given: Given) -> Why:
+    assert isinstance(given.data, ElicitationAnswered)
+    step = _open_call(session, given)
+    asked = step is not None and given.data.id in step.questions
+    return None if asked else "nobody is asked that"
+
+
+def _open_call(session: Session, given: Given) -> Step | None:
+    return session.open.steps.get(given.step or "") if session.open else None
 
 
 def _discarded(session: Session, given: Given) -> Why:
@@ -136,6 +178,12 @@ _CHECKS: dict[type[Payload], Callable[[Session, Given], Why]] = {
     TimerFired: _running,
     BudgetReserved: _requested,
     BudgetRefused: _requested,
+    ToolReturned: _call,
+    ToolFailed: _call,
+    ApprovalGranted: _approval,
+    ApprovalDenied: _approval,
+    ElicitationRequested: _elicited,
+    ElicitationAnswered: _elicitation,
 }
 
 _IN_OPEN_TURN = frozenset(
@@ -147,6 +195,12 @@ _IN_OPEN_TURN = frozenset(
         BudgetRefused,
         TimerFired,
         ChanceDrawn,
+        ToolReturned,
+        ToolFailed,
+        ApprovalGranted,
+        ApprovalDenied,
+        ElicitationRequested,
+        ElicitationAnswered,
     }
 )
 

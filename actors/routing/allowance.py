@@ -17,6 +17,7 @@ class Allowance:
     def __init__(self, max_steps: int) -> None:
         self._max_steps = max_steps
         self._steps = self._decisions = self._calls = 0
+        self._loops = self._most_loops = 0
 
     def step(self) -> None:
         """Count a step."""
@@ -26,6 +27,20 @@ class Allowance:
                 "session, or let the router stop earlier"
             )
         self._steps += 1
+
+    def loop(self, change: int) -> None:
+        """Count how many loops of calls and questions are under way."""
+        self._loops += change
+        self._most_loops = max(self._most_loops, self._loops)
+
+    def spare(self, wanted: int) -> int:
+        """How many of so many steps a loop may take.
+
+        Each loop under way is left its last question, and the router as many steps besides as there
+        ever were loops at once, so that no loop takes the turn over its limit.
+        """
+        left = self._max_steps - self._steps - self._loops - self._most_loops
+        return max(0, min(wanted, left))
 
     def decision(self) -> None:
         """Count a decision."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from actors.routing import context, digests, trimming
 from actors.routing.digests import Digests
+from actors.routing.offers import Offers
 from actors.routing.steps import Answer, AskStep, Failure
 from events.config import Participant, SessionConfig
 from events.session import Session
@@ -38,6 +39,12 @@ class Texts:
         self.made[blob.sha256] = content
         return blob
 
+    def keep(self, content: bytes, media_type: str) -> Blob:
+        """The reference of what was made."""
+        blob = Blob.of(content, media_type)
+        self.made[blob.sha256] = content
+        return blob
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -59,6 +66,8 @@ class Asking:
     def __init__(self, session: Session, texts: Texts) -> None:
         self._session = session
         self._texts = texts
+        self.offers = Offers()
+        """Of the open turn."""
         self._digests = Digests(session)
         self._known: dict[tuple[str, int], _Known] = {}
 
@@ -76,6 +85,7 @@ class Asking:
         if upto is None:
             upto = self._session.position if step.see == "now" else turn.started_at
         known = self._of(config, step.participant, step.fallback)
+        offer = self.offers.of(step.participant) if step.tools else None
         participant, parameters = known.participant, known.asked.parameters
         if step.schema is not None:
             parameters = parameters.model_copy(update={"schema_": step.schema})
@@ -115,6 +125,10 @@ class Asking:
                 "parameters": parameters,
                 "digest": self._digests.of(turn, participant.id, rule, frame),
                 "instead_of": step.instead_of,
+                "tools": None if offer is None else offer.listed,
+                "client_tools": () if offer is None else offer.client,
+                "tool_choice": None if offer is None else step.tool_choice,
+                "continues": step.continues,
             }
         )
         return asked, trimmed
@@ -223,7 +237,31 @@ def stand_in(turn: Turn, failed: str, texts: Texts) -> AskStep | None:
     if participant is None or number > len(participant.fallbacks):
         return None
     again = repeated(step.asked, failed, texts)
-    return again._replace(public=step.asked.public, fallback=number, instead_of=failed)
+    return again._replace(
+        public=step.asked.public,
+        fallback=number,
+        instead_of=failed,
+        tools=step.asked.tools is not None,
+        tool_choice=step.asked.tool_choice,
+        continues=step.asked.continues,
+    )
+
+
+def continued(turn: Turn, step: AskStep, texts: Texts) -> AskStep:
+    """The step as it is asked: one that continues another is asked as that one was.
+
+    Of the same model too, be it a fallback: what a model wants back with its calls is its own.
+    """
+    before = turn.steps[step.continues].asked if step.continues else None
+    if before is None or step.upto is not None:
+        return step
+    return repeated(before, step.key, texts)._replace(
+        public=before.public,
+        fallback=before.fallback,
+        tools=True,
+        tool_choice=step.tool_choice,
+        continues=step.continues,
+    )
 
 
 def outcome(key: str, data: ModelAnswered | ModelFailed, texts: Texts) -> Answer | Failure:

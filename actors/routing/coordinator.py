@@ -45,6 +45,7 @@ async def _plan(turn: Turn, coordinator: str) -> tuple[str, ...]:
         instruction=PLAN.format(who=who),
         purpose="plan",
         public=False,
+        tools=False,
         history="shared",
         schema=plan_schema(ids) if coordinator in turn.facts.structured_output else None,
     )

@@ -15,7 +15,16 @@ from typing import Any, Literal
 
 from actors.routing.allowance import NESTING, Allowance
 from actors.routing.faults import describe
-from actors.routing.pending import Branch, Callback, Member, Pending
+from actors.routing.pending import (
+    TAKEN,
+    Branch,
+    Member,
+    Pending,
+    Settling,
+    dismiss,
+    distinct,
+    foreign,
+)
 from actors.routing.steps import (
     Cancelled,
     Decided,
@@ -46,8 +55,7 @@ class TurnEngine:
         self._open: dict[str, Pending[Any]] = {}
         self._owners: dict[str, Branch] = {}
         self._ready: deque[Branch] = deque()
-        self._due: deque[tuple[Callback, Pending[Any]]] = deque()
-        self._settling = False
+        self._settle = Settling().settle
         self._out: list[Emission] = []
         self._root: Branch | None = None
         self._current: Branch | None = None
@@ -109,12 +117,18 @@ class TurnEngine:
 
     # --- used by the turn ------------------------------------------------------------------------
 
-    def emit(self, kind: str, target: str, make: Callable[[str], Step]) -> Pending[Any]:
-        """Emit the step that `make` builds from its key; returns what its outcome will be."""
+    def emit(
+        self, kind: str, target: str, make: Callable[[str], Step], *, counted: bool = True
+    ) -> Pending[Any]:
+        """Emit the step that `make` builds from its key; returns what its outcome will be.
+
+        A step that nobody will do, because it is refused at once, is not `counted`.
+        """
         branch = self._admit()
         if branch is None:
             return Pending()
-        self._spend(self._allowance.step)
+        if counted:
+            self._spend(self._allowance.step)
         key = self._key(f"{kind}:{target}")
         step = make(key)
         pending: Pending[Any] = Pending(key)
@@ -123,6 +137,28 @@ class TurnEngine:
         branch.steps.append(key)
         self._out.append(Emitted(step))
         return pending
+
+    def carry_on(self, first: Pending[Any], coroutine: Coroutine[Any, Any, Any]) -> Pending[Any]:
+        """Have `coroutine` go on from the step `first`, which was emitted just now.
+
+        It runs as a branch of its own that the step belongs to; returns what it will return.
+        """
+        if first.key is None:  # a closed router emits nothing
+            coroutine.close()
+            return first
+        parent = self._owners[first.key]
+        parent.steps.remove(first.key)
+        branch = Branch(coroutine, parent.depth + 1, steps=[first.key], stands_for=first.key)
+        branch.result.branch = self._owners[first.key] = branch
+        parent.children.append(branch)
+        self._ready.append(branch)
+        self._allowance.loop(1)
+        branch.result.when_done(lambda _: self._allowance.loop(-1))
+        return branch.result
+
+    def spare(self, wanted: int) -> int:
+        """How many of so many more steps the branches of the engine's own may take."""
+        return self._allowance.spare(wanted)
 
     def _key(self, pair: str) -> str:
         """The key of the next step of that kind and target."""
@@ -229,13 +265,13 @@ class TurnEngine:
                     members.append((one, None))
                 else:
                     raise RouterFault(f"gather and first are nested deeper than {NESTING}")
-            _distinct(members)
+            distinct(members)
         except (RouterFault, StepLimit):
             members.clear()
             raise
         finally:
             if not members:
-                _dismiss(awaitables)
+                dismiss(awaitables)
         branches = [branch for _, branch in members if branch is not None]
         parent.children.extend(branches)
         self._ready.extend(branches)
@@ -244,11 +280,11 @@ class TurnEngine:
 
     def _branch(self, coroutine: Awaitable[Any], parent: Branch) -> Branch:
         if not inspect.iscoroutine(coroutine):
-            raise RouterFault(_foreign(coroutine))
+            raise RouterFault(foreign(coroutine))
         if parent.depth >= NESTING:
             raise RouterFault(f"branches are nested deeper than {NESTING}")
         if id(coroutine) in self._taken or coroutine.cr_running or coroutine.cr_await is not None:
-            raise RouterFault(_TAKEN)
+            raise RouterFault(TAKEN)
         return Branch(coroutine, parent.depth + 1)
 
     # --- running ---------------------------------------------------------------------------------
@@ -287,30 +323,14 @@ class TurnEngine:
             if isinstance(awaited, Pending):
                 awaited.when_done(lambda _: self._ready.append(branch))
             else:
-                self._fault = self._fault or RouterFault(_foreign(awaited))
+                self._fault = self._fault or RouterFault(foreign(awaited))
         finally:
             self._current = None
-
-    def _settle(
-        self, pending: Pending[Any], value: Any, error: BaseException | None = None
-    ) -> None:
-        """Give a value, and call back all that wait for it, and for them, one after the other."""
-        pending.done, pending.value, pending.error = True, value, error
-        self._due.extend((callback, pending) for callback in pending.callbacks)
-        pending.callbacks.clear()
-        if self._settling:
-            return  # the loop below is running further up: chains of any length need no depth
-        self._settling = True
-        try:
-            while self._due:
-                callback, settled = self._due.popleft()
-                callback(settled)
-        finally:
-            self._settling = False
 
     # --- losing and ending -----------------------------------------------------------------------
 
     def _lose(self, pending: Pending[Any], branch: Branch | None) -> None:
+        branch = branch or pending.branch
         if branch is not None:
             self._close(branch)
         elif pending.key is not None:
@@ -326,7 +346,11 @@ class TurnEngine:
         if not branch.closed:
             branch.closed = True
             self._close_coroutine(branch.coroutine)
-            self._settle(branch.result, Failure("", "", "Cancelled", "the branch lost a race"))
+            if branch.stands_for is None:
+                lost = Failure("", "", "Cancelled", "the branch lost a race")
+            else:
+                lost = Failure.cancelled(branch.stands_for)
+            self._settle(branch.result, lost)
         for key in branch.steps:
             self._cancel(key, "race_lost")
 
@@ -370,26 +394,3 @@ class TurnEngine:
     def _take(self) -> list[Emission]:
         out, self._out = self._out, []
         return out
-
-
-_TAKEN = "a coroutine was given to gather or first twice: call its function for each time"
-
-
-def _distinct(members: list[Member]) -> None:
-    coroutines = {id(branch.coroutine) for _, branch in members if branch is not None}
-    if len(coroutines) < sum(branch is not None for _, branch in members):
-        raise RouterFault(_TAKEN)
-
-
-def _dismiss(awaitables: tuple[Awaitable[Any], ...]) -> None:
-    """Close coroutines that nobody will run: Python would warn of them, at a time of its own."""
-    for one in awaitables:
-        if inspect.iscoroutine(one) and inspect.getcoroutinestate(one) == inspect.CORO_CREATED:
-            one.close()
-
-
-def _foreign(awaited: object) -> str:
-    return (
-        f"the router awaited {type(awaited).__module__}.{type(awaited).__qualname__}: it may await "
-        "only the steps of its turn and what turn.gather and turn.first make of them"
-    )

@@ -15,16 +15,18 @@ from typing import Any
 
 import orjson
 
-from actors.routing import asking, context
+from actors.routing import asking, calling, context
 from actors.routing.admission import admit
 from actors.routing.asking import Asking, Texts
 from actors.routing.batch import Batch, Given, compare
 from actors.routing.engine import TurnEngine
+from actors.routing.offers import Offers
 from actors.routing.payment import Made, Payment
 from actors.routing.registry import Route, router
 from actors.routing.steps import (
     Answer,
     AskStep,
+    CallStep,
     Cancelled,
     Decided,
     DrawStep,
@@ -36,6 +38,7 @@ from actors.routing.steps import (
 )
 from actors.routing.turn import Facts, Turn
 from actors.routing.verdict import verdict
+from actors.routing.versions import ENGINE, PARSERS, readable
 from events.envelope import Event
 from events.errors import (
     ConfigError,
@@ -46,6 +49,7 @@ from events.errors import (
     UnknownEvent,
 )
 from events.session import Session
+from events.tools import ApprovalDenied, ApprovalGranted, ToolCancelled, ToolFailed, ToolReturned
 from events.turns import DEADLINE, Timer
 from events.turns import Turn as TurnState
 from events.types import (
@@ -66,17 +70,9 @@ from events.types import (
     TurnFailed,
     TurnStarted,
 )
-from events.values import Blob, Semantics
+from events.values import Blob
 
-ENGINE = 2
-"""Version of the engine and of this machine: what new turns begin with.
-
-1: no fallbacks. 2: a step that failed is asked again of the participant's next fallback.
-"""
-ENGINES = (1, 2)
-"""The versions that are still run, so that what they decided replays."""
-PARSERS = 1
-"""Version of `actors.routing.parsing`."""
+__all__ = ["ENGINE", "PARSERS", "Scripts", "SessionMachine"]
 
 Scripts = Callable[[Blob, str], Route]
 """Gives the router of a recorded source, by its entry `module:function`."""
@@ -97,6 +93,7 @@ class SessionMachine:
         self._scripts = scripts
         self._engine: TurnEngine | None = None
         self._payment = Payment(self.session, self._asking)
+        self._offers = Offers()
         self._held: dict[str, Any] = {}
         self._drawing: set[str] = set()
 
@@ -115,7 +112,12 @@ class SessionMachine:
         match given.data:
             case ModelAnswered() | ModelFailed() as data if given.step:
                 self._feed(batch, given.step, asking.outcome(given.step, data, self.texts))
-            case BudgetReserved() | BudgetRefused() as data if given.step:
+            case ToolReturned() | ToolFailed() as data if given.step:
+                step = self._open().steps[given.step]
+                self._feed(batch, given.step, calling.outcome(step, data, self.texts))
+            case (
+                BudgetReserved() | BudgetRefused() | ApprovalGranted() | ApprovalDenied() as data
+            ) if given.step:
                 self._feed(batch, given.step, data)
             case TurnStarted():
                 self._begin(batch)
@@ -132,8 +134,6 @@ class SessionMachine:
                     self._feed(batch, key, outcome)
             case TurnCancelled() if given.turn and self.session.open is None:
                 self._called_off(batch, given.turn)
-            case _:
-                pass
         return batch.events
 
     def restore(self, recorded: Sequence[Event]) -> None:
@@ -197,23 +197,25 @@ class SessionMachine:
         assert turn.config
         assert turn.started
         semantics = turn.started.semantics
-        _readable(semantics)
+        readable(semantics)
         if semantics.script is not None and self._scripts is None:
             raise ConfigError(f"turn {turn.id} runs a script, and this process may run none")
         self._held, self._drawing = {}, set()
         self._engine = engine = TurnEngine(turn.config.max_steps)
         facts = Facts.of(orjson.loads(self.texts.load(turn.started.facts)))
         self._payment.begin(facts, semantics)
-        view = Turn(
-            engine,
-            id=turn.id,
-            message=self.texts.read(turn.message.content) if turn.message else "",
-            # A script could change what hangs on the configuration, such as `extra`.
-            config=turn.config.model_copy(deep=True) if semantics.script else turn.config,
-            facts=facts,
-            last_speaker=self.session.last_speaker,
-        )
         try:
+            self._offers = self._asking.offers = self._offered(turn, facts)
+            view = Turn(
+                engine,
+                id=turn.id,
+                message=self.texts.read(turn.message.content) if turn.message else "",
+                # A script could change what hangs on the configuration, such as `extra`.
+                config=turn.config.model_copy(deep=True) if semantics.script else turn.config,
+                facts=facts,
+                last_speaker=self.session.last_speaker,
+                offers=self._offers,
+            )
             coroutine = self._coroutine(turn, view)
         except (StoreError, UnknownEvent, KeyboardInterrupt):
             raise  # says something of this process, nothing of the turn
@@ -221,6 +223,16 @@ class SessionMachine:
             self._emit(batch, [Ended(None, error)])
         else:
             self._emit(batch, engine.start(coroutine))
+
+    def _offered(self, turn: TurnState, facts: Facts) -> Offers:
+        """The tools of the turn, those that came with the message that it answers included."""
+        assert turn.config
+        assert turn.started
+        if turn.started.semantics.engine < 3:
+            return Offers()
+        ids = tuple(participant.id for participant in turn.config.models)
+        message = self.session.turns[self.session.origin(turn.id)].message
+        return Offers.gathered(ids, facts.raw, message, self.texts.load, self.texts.keep)
 
     def _coroutine(self, turn: TurnState, view: Turn) -> Coroutine[Any, Any, Any]:
         assert turn.config
@@ -248,6 +260,9 @@ class SessionMachine:
             self._held[key] = outcome
         elif isinstance(outcome, BudgetReserved | BudgetRefused) and self._engine is not None:
             made = self._payment.decided(key, outcome)
+            self._emit(batch, self._record(batch, self._open(), key, made))
+        elif isinstance(outcome, ApprovalGranted | ApprovalDenied):
+            made = calling.decided(self._open().steps[key], outcome)
             self._emit(batch, self._record(batch, self._open(), key, made))
         elif self._engine is not None:
             instead = self._instead(key) if isinstance(outcome, Failure) else None
@@ -289,8 +304,11 @@ class SessionMachine:
             emission = due.popleft()
             match emission:
                 case Emitted(AskStep() as step):
-                    made = self._payment.ask(turn, step)
+                    made = self._payment.ask(turn, asking.continued(turn, step, self.texts))
                     due.extend(self._record(batch, turn, step.key, made))
+                case Emitted(CallStep() as call):
+                    made = calling.called(call, self._offers, self.texts)
+                    due.extend(self._record(batch, turn, call.key, made))
                 case Emitted(TimerStep(key, seconds)):
                     batch.add(TimerSet(seconds=seconds), turn.id, key)
                 case Emitted(DrawStep(key)):
@@ -317,9 +335,12 @@ class SessionMachine:
         """
         for emission in emissions:
             step = turn.steps.get(emission.key)
-            called = step is not None and (step.asked or step.requested)
-            if step is not None and called and step.outcome is None:
+            if step is None or step.outcome is not None:
+                continue
+            if step.asked or step.requested:
                 batch.add(ModelCancelled(reason=emission.reason), turn.id, step.key)
+            elif step.use:
+                batch.add(ToolCancelled(reason=emission.reason), turn.id, step.key)
 
     def _end(self, batch: Batch, end: TurnCompleted | TurnFailed) -> None:
         batch.add(end, self._open().id)
@@ -328,17 +349,6 @@ class SessionMachine:
     def _forget(self) -> None:
         self._engine = None
         self._held, self._drawing = {}, set()
-
-
-def _readable(semantics: Semantics) -> None:
-    """Raise `UnknownEvent` for a turn that code of another release decided."""
-    ours = {"engine": ENGINES, "context": context.VERSIONS, "parsers": (PARSERS,)}
-    for name, versions in ours.items():
-        if (theirs := getattr(semantics, name)) not in versions:
-            raise UnknownEvent(
-                f"the turn was decided by version {theirs} of the {name}, and this release goes up "
-                f"to {versions[-1]}: use the release that recorded it, or a newer one"
-            )
 
 
 def _opened(events: Sequence[Event]) -> int:

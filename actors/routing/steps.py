@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from events.types import Decision
-from events.values import ToolCall
+from events.values import Blob, ToolCall
 
 
 class AskStep(NamedTuple):
@@ -20,7 +20,10 @@ class AskStep(NamedTuple):
     message), or as it stands `now`. `history` overrides the participant's mode. `upto` is set where
     the step repeats an earlier one: it is shown what that one was, in its `window` and less what it
     had to `skip`. `fallback` n is
-    the participant's n-th fallback, asked `instead_of` the step that failed.
+    the participant's n-th fallback, asked `instead_of` the step that failed. With `tools`, it is
+    offered those that it may use; where it `continues` a step, the calls of tools in that step's
+    answer have their outcomes, and `tool_choice` "none" wants an answer without further calls.
+    What is `given` is shown in place of the conversation.
     """
 
     key: str
@@ -37,8 +40,32 @@ class AskStep(NamedTuple):
     skip: int = 0
     fallback: int = 0
     instead_of: str | None = None
+    tools: bool = True
+    tool_choice: Literal["none"] | None = None
+    continues: str | None = None
+    given: Blob | None = None
 
     def with_key(self, key: str) -> AskStep:
+        """The same step under its own key."""
+        return self._replace(key=key)
+
+
+class CallStep(NamedTuple):
+    """Call a tool, by the name that it is offered under; `arguments` is JSON text.
+
+    `participant` wants it, in its answer of the step `asked_in`, under its own `call_id`; a router
+    that calls by itself is nobody. Where it is `refused`, it is not made, and that says why.
+    """
+
+    key: str
+    name: str
+    arguments: str
+    participant: str | None = None
+    asked_in: str | None = None
+    call_id: str = ""
+    refused: str | None = None
+
+    def with_key(self, key: str) -> CallStep:
         """The same step under its own key."""
         return self._replace(key=key)
 
@@ -56,7 +83,7 @@ class DrawStep(NamedTuple):
     key: str
 
 
-Step = AskStep | TimerStep | DrawStep
+Step = AskStep | CallStep | TimerStep | DrawStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +96,20 @@ class Answer:
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave back. With `is_error` the tool itself says that it could not.
+
+    `step` is the key of the step that called, `structured` the JSON text of structured content.
+    """
+
+    name: str
+    step: str
+    text: str
+    is_error: bool = False
+    structured: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,18 @@ from typing import Any, Literal
 
 from actors.routing import valid
 from actors.routing.engine import TurnEngine
+from actors.routing.offers import Offers
 from actors.routing.pending import Pending
-from actors.routing.steps import Answer, AskStep, DrawStep, Failure, TimerStep
+from actors.routing.steps import (
+    Answer,
+    AskStep,
+    CallStep,
+    DrawStep,
+    Failure,
+    TimerStep,
+    ToolResult,
+)
+from actors.routing.tool_loop import LONGEST_NAME, ROUNDS, call, tool_loop
 from events.config import Participant, SessionConfig
 from events.errors import RouterFault
 from events.types import RouteDecided, Tally, VoteCast, VotesTallied
@@ -76,6 +86,7 @@ class Turn:
         config: SessionConfig,
         facts: Facts,
         last_speaker: str | None,
+        offers: Offers | None = None,
     ) -> None:
         self._engine = engine
         self.id = id
@@ -84,6 +95,7 @@ class Turn:
         self.facts = facts
         self.last_speaker = last_speaker
         """Who was decided on last in this session, or None."""
+        self._offers = offers or Offers()
         self._ids = frozenset(participant.id for participant in config.models)
 
     @property
@@ -102,13 +114,16 @@ class Turn:
         history: Literal["shared", "isolated", "none"] | None = None,
         exclude: Sequence[str] = (),
         schema: dict[str, Any] | None = None,
+        tools: bool = True,
     ) -> Pending[Answer | Failure]:
         """Ask a participant; the outcome is an `Answer` or a `Failure`.
 
         `public` answers become part of the conversation. `see` decides what of it is shown: up to
         the turn's message (`start`), or also what was answered since (`now`), less the steps of
         this turn in `exclude`. `schema` asks for JSON of that form, where the model can do that.
-        `purpose` is a word of up to 64 characters for the log.
+        `purpose` is a word of up to 64 characters for the log. A participant that may use tools
+        calls them before it answers, each call and each further question a step of its own; not so
+        without `tools`.
         """
         self._known(participant)
         if instruction is not None:
@@ -120,26 +135,43 @@ class Turn:
             if not self._engine.emitted(valid.text(key, "an excluded step")):
                 raise RouterFault(f"no step {key[:100]!r} of this turn: exclude what was asked")
         form = None if schema is None else valid.schema(schema)
-        return self._engine.emit(
-            "ask",
+        step = AskStep(
+            "",
             participant,
-            lambda key: AskStep(
-                key,
-                participant,
-                instruction=instruction,
-                purpose=purpose,
-                public=bool(public),
-                see=see,
-                history=history,
-                exclude=tuple(exclude),
-                schema=form,
-            ),
+            instruction=instruction,
+            purpose=purpose,
+            public=bool(public),
+            see=see,
+            history=history,
+            exclude=tuple(exclude),
+            schema=form,
+            tools=bool(tools),
         )
+        return self._asked(step)
 
     def ask_again(self, step: AskStep) -> Pending[Answer | Failure]:
         """Ask what an earlier turn asked, with the context of that time."""
         self._known(step.participant)
-        return self._engine.emit("ask", step.participant, lambda key: step._replace(key=key))
+        return self._asked(step)
+
+    def _asked(self, step: AskStep) -> Pending[Answer | Failure]:
+        """Ask, and go on from there until no more tools are called."""
+        offer = self._offers.of(step.participant) if step.tools else None
+        first = self._engine.emit("ask", step.participant, step.with_key)
+        if offer is None:
+            return first
+        participant = self.config.participant(step.participant)
+        rounds = (participant.tool_rounds if participant else None) or ROUNDS
+        return self._engine.carry_on(first, tool_loop(self._engine, offer, rounds, step, first))
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Pending[ToolResult | Failure]:
+        """Call a tool that a participant may use, as `server__tool`, once.
+
+        The outcome is a `ToolResult`, or a `Failure`: of the call itself, where there is no such
+        tool, or where a person, asked to allow it, did not.
+        """
+        valid.text(name, "the name of a tool", LONGEST_NAME)
+        return call(self._engine, CallStep("", name, valid.arguments(arguments)))
 
     def timer(self, seconds: float, name: str = "timer") -> Pending[None]:
         """Wait for so many seconds, at most a day; pauses of the session do not count."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -13,6 +13,9 @@ from events.values import SPILL
 
 REASON = 4000
 """Characters of a reason at most."""
+
+LONGEST_ARGUMENTS = 1_000_000
+"""Bytes of the arguments of a call, at most."""
 
 DAY = 86_400
 """Seconds of a timer at most."""
@@ -34,9 +37,14 @@ def text(value: object, what: str, longest: int | None = None) -> str:
     return value
 
 
+def is_name(value: object) -> TypeGuard[str]:
+    """Whether it may stand in a step's key as it is."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def name(value: object) -> str:
     """`value`, where it may stand in a step's key."""
-    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
+    if not is_name(value):
         raise RouterFault("the name of a timer or draw is 1 to 64 of A-Z, a-z, 0-9, '_' and '-'")
     return value
 
@@ -58,13 +66,31 @@ def seconds(value: object) -> float:
 
 def schema(value: object) -> dict[str, Any]:
     """A copy of a JSON schema as the log will give it back: lists for tuples, and of its own."""
+    content = _json(value, "a schema")
+    if len(content) > SPILL:
+        raise RouterFault(f"a schema has at most {SPILL} bytes, not {len(content)}")
+    copy: dict[str, Any] = orjson.loads(content)
+    return copy
+
+
+def arguments(value: object) -> str:
+    """The arguments of a call as JSON text."""
+    content = _json(value, "the arguments of a call")
+    if len(content) > LONGEST_ARGUMENTS:
+        raise RouterFault(
+            f"the arguments of a call have at most {LONGEST_ARGUMENTS} bytes, not {len(content)}"
+        )
+    return content.decode()
+
+
+def _json(value: object, what: str) -> bytes:
+    """A JSON object in the order in which it was written."""
     try:
         content = orjson.dumps(value)
     except (TypeError, ValueError) as error:
-        raise RouterFault(f"a schema is JSON: {error}") from None
-    if len(content) > SPILL:
-        raise RouterFault(f"a schema has at most {SPILL} bytes, not {len(content)}")
-    copy = orjson.loads(content)
-    if not isinstance(copy, dict):
-        raise RouterFault(f"a schema is a dict, not {type(value).__name__}")
-    return copy
+        verb = "are" if what.endswith("call") else "is"
+        raise RouterFault(f"{what} {verb} JSON: {error}") from None
+    if not isinstance(value, dict):
+        verb = "are" if what.endswith("call") else "is"
+        raise RouterFault(f"{what} {verb} a dict, not {type(value).__name__}")
+    return content

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors import grounds
-from actors.routing import machine
+from actors.routing import machine, versions
 from events.types import TurnFailed, TurnStarted
 from tests.rooms import LocalRoom, local_room
 from tests.waiting import eventually
@@ -42,7 +42,7 @@ def lose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Los
         if request.param == "another release":
             for place in (machine, grounds):
                 monkeypatch.setattr(place, "ENGINE", 99)
-            monkeypatch.setattr(machine, "ENGINES", (99,))
+            monkeypatch.setattr(versions, "ENGINES", (99,))
         else:
             kinds = [event.data for event in await room.store.read("old")]
             (started,) = [one for one in kinds if isinstance(one, TurnStarted)]
