@@ -205,7 +205,7 @@ class Attempt:
 
     async def _to_answered(self, finished: Finished) -> ModelAnswered:
         answer = self._answer
-        duration_ms = round((asyncio.get_running_loop().time() - answer.began) * 1000, 3)
+        duration_ms = self._duration_ms()
         usage = finished.usage or answer.estimated_usage(self._characters)
         raw = finished.usage_raw
         if raw is not None and _size(raw) > LONGEST_RAW_USAGE:
@@ -237,6 +237,7 @@ class Attempt:
         told = finished or (error if isinstance(error, ProviderError) else None)
         if told is not None and told.usage is not None:
             usage = told.usage
+        duration_ms = self._duration_ms() if self._tries else None
         return ModelFailed(
             attempt=self.ask.attempt,
             error=type(error).__name__,
@@ -245,8 +246,9 @@ class Attempt:
             tries=max(1, self._tries),
             partial=await self._partial(),
             usage=usage,
-            cost=self._cost(usage),
+            cost=self._cost(usage, duration_ms),
             accepted=accepted,
+            duration_ms=duration_ms,
         )
 
     def _accepted(self, error: ControlRoomError) -> bool:
@@ -257,20 +259,26 @@ class Attempt:
     async def discarded(self) -> ModelDiscarded:
         """The end of a call that was cancelled, with what it must have cost by then."""
         usage = self._answer.estimated_usage(self._characters) if self._tries else None
+        duration_ms = self._duration_ms() if self._tries else None
         return ModelDiscarded(
             attempt=self.ask.attempt,
             reason="cancelled",
             partial=await self._partial(),
             usage=usage,
-            cost=self._cost(usage),
+            cost=self._cost(usage, duration_ms),
+            duration_ms=duration_ms,
         )
 
-    def _cost(self, usage: Usage | None) -> Cost | None:
+    def _duration_ms(self) -> float:
+        """Of the last try."""
+        return round((asyncio.get_running_loop().time() - self._answer.began) * 1000, 3)
+
+    def _cost(self, usage: Usage | None, duration_ms: float | None) -> Cost | None:
         """Of what came to no answer, by the prices of what was asked."""
         prices = self._desk.provider.prices(self.ask.model)
         if usage is None or prices is None:
             return None
-        return prices.cost(usage, asyncio.get_running_loop().time() - self._answer.began)
+        return prices.cost(usage, (duration_ms or 0) / 1000)
 
     async def _partial(self) -> Text | None:
         text = self._answer.text

@@ -81,6 +81,7 @@ def _asked_again(session: Session, outcome: Outcome, step: Step) -> Decision | N
         partial=failed.partial,
         usage=failed.usage,
         cost=failed.cost,
+        duration_ms=failed.duration_ms,
     )
     reason = f"the answer broke off: {failed.message}"[:1000]
     again = ModelReasked(attempt=outcome.attempt + 1, reason=reason)
@@ -100,6 +101,7 @@ def _discarded(outcome: Outcome, step: Step) -> ModelDiscarded:
         partial=paid.text if isinstance(paid, ModelAnswered) else paid.partial if paid else None,
         usage=paid.usage if paid else None,
         cost=paid.cost if paid else None,
+        duration_ms=paid.duration_ms if paid else None,
     )
 
 

@@ -94,6 +94,7 @@ class Call:
                 self.again(data["attempt"])
             case "model.answered":
                 self.state, self.finish_reason = "done", data["finish_reason"]
+                self.seconds = data["duration_ms"] / 1000
                 if isinstance(data["text"], str):
                     self.text = data["text"]
                 else:
@@ -109,8 +110,6 @@ class Call:
         if usage := data.get("usage"):
             self.tokens = (self.tokens or 0) + usage["output"] + usage["reasoning"]
             self.estimated |= usage.get("estimated", False)
-        if data.get("duration_ms") is not None:
-            self.seconds = data["duration_ms"] / 1000
         if cost := data.get("cost"):
             self.cost = (self.cost or Decimal(0)) + Decimal(str(cost["amount"]))
             self.priced += 1

@@ -271,6 +271,9 @@ class ModelFailed(Input):
     accepted: bool = Field(
         default=False, description="the server may have worked on it; usage and cost are estimates"
     )
+    duration_ms: float | None = Field(
+        default=None, description="of the last try at the provider; None where it was not asked"
+    )
 
 
 class ModelDiscarded(Input):
@@ -282,6 +285,9 @@ class ModelDiscarded(Input):
     partial: Text | None = None
     usage: Usage | None = None
     cost: Cost | None = None
+    duration_ms: float | None = Field(
+        default=None, description="of the last try at the provider; None where it was not asked"
+    )
 
 
 # --- routing -------------------------------------------------------------------------------------

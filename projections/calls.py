@@ -155,6 +155,7 @@ def _ended(event: Event, data: ModelAnswered | ModelFailed | ModelDiscarded) -> 
         day=event.at.date().isoformat(),
         outcome=data.type.removeprefix("model."),
         cost=None if data.cost is None else plain(data.cost.amount),
+        duration=data.duration_ms,
     )
     if (usage := data.usage) is not None:
         ended = ended._replace(
@@ -165,9 +166,7 @@ def _ended(event: Event, data: ModelAnswered | ModelFailed | ModelDiscarded) -> 
             reasoning=usage.reasoning,
         )
     if isinstance(data, ModelAnswered):
-        ended = ended._replace(
-            served=data.served_model, first_token=data.first_token_ms, duration=data.duration_ms
-        )
+        ended = ended._replace(served=data.served_model, first_token=data.first_token_ms)
     return ended
 
 

@@ -40,7 +40,7 @@ class Repriced(Value):
     unpriced: int = Field(default=0, description="calls of models that the table does not have")
     untimed: int = Field(
         default=0,
-        description="calls that failed or were discarded, whose duration is not recorded, of "
+        description="calls that failed or were discarded before their duration was recorded, of "
         "models that have a price by the hour",
     )
 

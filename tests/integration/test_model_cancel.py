@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 from actors.providers.port import Limits
 from tests.integration.model_calls import health_is, health_now, room, served
@@ -26,12 +27,31 @@ async def test_cancel_in_the_middle_reports_what_was_spent(module_nats_url: str)
         await eventually(health_is(actor, running=0, undelivered=0), within=5, what="nothing runs")
 
 
+async def test_what_is_paid_by_the_hour_is_timed_also_where_it_came_to_nothing(
+    module_nats_url: str,
+) -> None:
+    hourly = {"*": {"hour": "36"}}  # a cent a second
+    async with room(module_nats_url, "slow", prices=hourly) as (router, _, _):
+        await router.ask("slow")
+        await router.first_delta()
+        await router.cancel()
+        discarded = await router.discarded()
+    async with room(module_nats_url, "cutting", prices=hourly, pace=50) as (router, _, _):
+        await router.ask("cutting")
+        failed = await router.failed()
+    for paid in (discarded, failed):
+        assert paid.duration_ms
+        assert paid.cost
+        assert paid.cost.amount == Decimal(str(paid.duration_ms)) / 1000 / 100
+
+
 async def test_cancel_before_the_question_wins(module_nats_url: str) -> None:
     async with room(module_nats_url, "slow") as (router, _, _):
         await router.cancel()
         await router.ask("slow")
         discarded = await router.discarded()
         assert discarded.usage is None, "the provider was never asked"
+        assert discarded.duration_ms is None
 
 
 async def test_cancel_while_waiting_for_a_place(module_nats_url: str) -> None:

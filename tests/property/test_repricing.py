@@ -42,10 +42,16 @@ class Call(NamedTuple):
     usage: Usage
     milliseconds: float
     served: bool
+    timed: bool
 
 
 CALLS = st.builds(
-    Call, st.booleans(), USAGE, st.floats(0, 900_000).map(lambda ms: round(ms, 3)), st.booleans()
+    Call,
+    st.booleans(),
+    USAGE,
+    st.floats(0, 900_000).map(lambda ms: round(ms, 3)),
+    st.booleans(),
+    st.booleans(),
 )
 
 
@@ -58,7 +64,7 @@ CALLS = st.builds(
 def test_the_recorded_table_gives_the_recorded_cost(
     tables: dict[str, Prices], calls: list[Call]
 ) -> None:
-    """Models without a price, served under another name, failed with and without hourly prices."""
+    """Models without a price, served under another name, failed with and without a duration."""
     log = SessionLog(session_config(tags=["x", "y"]))
     untimed = unpriced = 0
     for call in calls:
@@ -68,7 +74,7 @@ def test_the_recorded_table_gives_the_recorded_cost(
         name = key.split(":")[1]
         served = f"{name}-served" if call.served and not call.fails else None
         prices = tables.get(served or "") or tables.get(f"{name}-1")
-        timed = prices is None or not (call.fails and prices.hour)
+        timed = prices is None or call.timed or not (call.fails and prices.hour)
         untimed += not timed
         unpriced += prices is None
         cost = prices.cost(call.usage, call.milliseconds / 1000) if prices and timed else None
@@ -81,6 +87,7 @@ def test_the_recorded_table_gives_the_recorded_cost(
                 tries=1,
                 usage=call.usage,
                 cost=cost,
+                duration_ms=call.milliseconds if call.timed else None,
             )
             log.outcome(key, failed)
         else:

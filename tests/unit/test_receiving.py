@@ -34,10 +34,11 @@ def take(begun: Driven, decision: Decision) -> list[str]:
 
 def test_it_is_asked_for_again_where_that_is_wanted() -> None:
     begun = room(retry_begun=True)
-    decision = receive(begun.machine.session, outcome(partial="The "))
+    decision = receive(begun.machine.session, outcome(partial="The ", duration_ms=250))
     assert take(begun, decision) == ["model.discarded", "model.reasked"]
     broken, again = begun.last(ModelDiscarded), begun.last(ModelReasked)
     assert (broken.reason, broken.partial, broken.attempt) == ("broken_off", "The ", 1)
+    assert broken.duration_ms == 250
     assert again.attempt == 2
     assert "the stream was cut" in again.reason
     assert begun.answer("ask:a:1", "The log.", attempt=2).endswith("turn.completed")
