@@ -7,7 +7,9 @@ bearer token, the mapping of errors, has its place in `http_errors`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import AsyncGenerator, Mapping, Set
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -18,10 +20,12 @@ from actors.providers.http_errors import WISHES, Refusal
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
 from actors.providers.pictures import takes_none
-from actors.providers.port import Capabilities, ChatRequest
-from events.errors import ProviderError
+from actors.providers.port import Capabilities, ChatRequest, Delta, Finished
+from events.errors import AuthenticationFailed, BadResponse, ModelNotFound, ProviderError
 
 OFFICIAL: Final = "https://api.openai.com/v1"
+VLLM: Final = "vllm"  # the owner of each model in its list
+TRUST: Final = "--trust-request-chat-template"
 
 _OTHER_LENGTH_KEY: Final = {
     "max_tokens": "max_completion_tokens",
@@ -45,11 +49,12 @@ class ResponsesOptions(OpenAIOptions):
 class OpenAITypeOptions(ResponsesOptions):
     """Options of type `openai`.
 
-    `chat_template` true says that the server takes one with a request, as vLLM does where it was
-    started with `--trust-request-chat-template`.
+    `chat_template` says whether the server takes one with a request. Unset, it is so where the
+    server lists its models as vLLM does, which has to be started with
+    `--trust-request-chat-template`.
     """
 
-    chat_template: bool = False
+    chat_template: bool | None = None
 
 
 class OpenAIProvider(HttpProvider):
@@ -63,11 +68,12 @@ class OpenAIProvider(HttpProvider):
         super().__init__(id, options, options.base_url, self._credentials(options))
         self._options = options
         self._responses = isinstance(options, ResponsesOptions) and options.api == "responses"
-        self._takes_template = (
-            isinstance(options, OpenAITypeOptions) and options.chat_template and not self._responses
-        )
+        self._takes_template: bool | None = False  # None: that is still to be found out
         self._blind: set[str] = set()
         newest = urlsplit(options.base_url).hostname == urlsplit(OFFICIAL).hostname
+        if isinstance(options, OpenAITypeOptions) and not self._responses:
+            unset = options.chat_template is None
+            self._takes_template = False if unset and newest else options.chat_template
         self._length_key = "max_completion_tokens" if newest else self.LENGTH_KEY
 
     def _credentials(self, options: OpenAIOptions) -> dict[str, str]:
@@ -79,12 +85,38 @@ class OpenAIProvider(HttpProvider):
             structured_output=self._options.structured_output and "response_format" not in refused,
             tools=True,
             images=model not in self._blind,
-            chat_template=self._takes_template,
+            chat_template=self._takes_template is not False,
             context_length=self._options.context_length,
         )
 
     async def models(self) -> tuple[str, ...]:
         return self._listed(await self._get("/models"), "data", "id")
+
+    # --- chat templates ------------------------------------------------------------------------
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
+        if request.chat_template is None or self._takes_template is not None:
+            return super().stream(request)
+        return self._with_template(request)
+
+    async def _with_template(self, request: ChatRequest) -> AsyncGenerator[Delta | Finished, None]:
+        """The answer, with a note where only now it was found out that no template is taken."""
+        async with aclosing(super().stream(request)) as items:
+            async for item in items:
+                if isinstance(item, Delta) or self._takes_template:
+                    yield item
+                else:
+                    note = "chat_template: the server uses its own"
+                    yield replace(item, notes=(note, *item.notes))
+
+    async def _learn(self, request: ChatRequest) -> None:
+        if request.chat_template is None or self._takes_template is not None:
+            return
+        try:
+            listed = await self._get("/models")
+            self._takes_template = VLLM in self._listed(listed, "data", "owned_by")
+        except (AuthenticationFailed, BadResponse, ModelNotFound):
+            self._takes_template = False
 
     # --- the request ---------------------------------------------------------------------------
 
@@ -138,6 +170,11 @@ class OpenAIProvider(HttpProvider):
         return request.parameters.stop if kept else ()
 
     def _refused_as(self, said: Refusal, model: str) -> ProviderError:
+        if TRUST in said.message:
+            return ProviderError(
+                f"provider {self.id!r} takes no chat_template from a participant ({said.status}):"
+                f" start its server with {TRUST}, or leave chat_template out"
+            )
         if said.takes_no_pictures:
             self._blind.add(model)
             return takes_none(f"model {model!r} of {self.id!r}", "images")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from actors.providers.config import ProviderSpec, create
 from actors.providers.port import ChatMessage, ChatRequest, Tool
-from events.errors import ProviderError
+from events.errors import ProviderError, ProviderUnavailable
 from events.values import Parameters, ToolCall
-from tests.contract.provider_calls import ASKED, HEADER, KEY, listen, scripted
+from tests.contract.provider_calls import ASKED, HEADER, KEY, listen, made, scripted
 from tests.servers.chat import DONE, chunk, error, whole
+from tests.servers.dialects.vllm import UNTRUSTED, VllmDialect
+from tests.servers.scripted import ScriptedServer, listening
 
 
 async def test_the_request_says_all_that_was_given() -> None:
@@ -194,15 +198,74 @@ async def test_what_is_refused_again_is_an_error_and_not_remembered() -> None:
         assert provider.capabilities("a-model").structured_output
 
 
-async def test_a_chat_template_is_sent_to_a_server_that_is_said_to_take_it() -> None:
-    asked = replace(ASKED, chat_template="{{ messages }}")
+TEMPLATED = replace(ASKED, chat_template="{{ messages }}")
+NOTE = "chat_template: the server uses its own"
+
+
+@pytest.mark.parametrize("said", [True, False])
+async def test_a_chat_template_is_sent_where_it_is_said_that_the_server_takes_it(
+    said: bool,
+) -> None:
+    async with scripted(chat_template=said) as (server, provider):
+        assert provider.capabilities(ASKED.model).chat_template is said
+        server.reply(*whole("Yes."))
+        await listen(provider, TEMPLATED)
+        assert server.requests[0].body.get("chat_template") == ("{{ messages }}" if said else None)
+        assert server.asked_for == []
+
+
+async def test_a_chat_template_is_sent_to_a_server_that_lists_its_models_as_vllm_does() -> None:
     async with scripted() as (server, provider):
-        assert not provider.capabilities(ASKED.model).chat_template
+        server.pages.update(VllmDialect().pages())
         server.reply(*whole("Yes."))
-        await listen(provider, asked)
-        assert "chat_template" not in server.requests[0].body
-    async with scripted(chat_template=True) as (server, provider):
+        await listen(provider, ASKED)
+        assert server.asked_for == [], "who brings no template need not wait for the list"
+        for _ in range(2):
+            answered = await listen(provider, TEMPLATED)
+            assert server.requests[-1].body["chat_template"] == "{{ messages }}"
+            assert NOTE not in answered.end.notes
+        assert server.asked_for == ["/v1/models"]
         assert provider.capabilities(ASKED.model).chat_template
+
+
+@pytest.mark.parametrize("page", [None, {"data": [{"id": "a"}]}, {"data": [{"owned_by": "me"}]}, 7])
+async def test_no_chat_template_is_sent_to_another_server_which_is_noted_once(page: Any) -> None:
+    async with scripted() as (server, provider):
+        if page is None:
+            del server.pages["/v1/models"]
+        else:
+            server.pages["/v1/models"] = page
         server.reply(*whole("Yes."))
-        await listen(provider, asked)
-        assert server.requests[0].body["chat_template"] == "{{ messages }}"
+        assert provider.capabilities(ASKED.model).chat_template, "it is not known yet"
+        assert NOTE in (await listen(provider, TEMPLATED)).end.notes
+        # From now on whoever asks knows it before.
+        assert not provider.capabilities(ASKED.model).chat_template
+        assert NOTE not in (await listen(provider, TEMPLATED)).end.notes
+        assert all("chat_template" not in request.body for request in server.requests)
+        assert server.asked_for == ["/v1/models"]
+
+
+async def test_a_server_that_is_down_is_not_taken_for_one_without_templates() -> None:
+    async with made("openai", base_url="http://127.0.0.1:9/v1") as provider:
+        with pytest.raises(ProviderUnavailable):
+            await listen(provider, TEMPLATED)
+        assert provider.capabilities(ASKED.model).chat_template
+
+
+def test_the_official_server_takes_no_chat_template() -> None:
+    for config in ({}, {"base_url": "http://127.0.0.1:9/v1", "api": "responses"}):
+        provider = create(ProviderSpec(id="one", type="openai", config=config), {})
+        assert not provider.capabilities("gpt").chat_template
+
+
+@pytest.mark.parametrize("type", ["openai", "nvidia"])
+async def test_vllm_that_was_not_told_to_trust_templates_says_what_to_do(type: str) -> None:
+    vllm = VllmDialect()
+    server = ScriptedServer(vllm.pages())
+    server.reply(vllm.failure(400, UNTRUSTED), status=400, content_type="application/json")
+    async with listening(server), made(type, base_url=f"{server.url}/v1") as provider:
+        with pytest.raises(ProviderError, match="start its server with --trust-request") as caught:
+            await listen(provider, TEMPLATED)
+        assert caught.type is ProviderError
+        assert not caught.value.retryable
+        assert len(server.requests) == 1

@@ -15,6 +15,7 @@ from tests.servers.dialects.ollama import OllamaDialect
 from tests.servers.dialects.ollama_raw import OllamaRawDialect
 from tests.servers.dialects.oobabooga import LegacyDialect, OobaboogaDialect
 from tests.servers.dialects.responses import ResponsesDialect
+from tests.servers.dialects.vllm import VllmDialect
 
 DIALECTS: tuple[Dialect, ...] = (
     AnthropicDialect(),
@@ -39,5 +40,6 @@ EVERY: tuple[Dialect, ...] = (
     OllamaRawDialect(),
     LlamaCppDialect(),
     LlamaCppRawDialect(),
+    VllmDialect(),
 )
 """Those that are spoken only to participants with a chat template, or within the actor, too."""
