@@ -21,6 +21,7 @@ from actors.messages import (
 from actors.routing.batch import Given
 from events.config import SessionConfig
 from events.errors import ConfigError, Refused
+from events.faults import faults
 from events.session import Done, Session
 from events.turns import TurnStatus
 from events.types import (
@@ -191,11 +192,8 @@ def _changed(config: SessionConfig, command: Reconfigure) -> SessionConfig:
 def explain(error: ValidationError) -> str:
     """A validation error in one line that names every field concerned."""
     parts = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in item["loc"])
-        what = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            what = "unknown key: remove it or correct its name"
+    for place, what in faults(error.errors(include_url=False, include_input=False)):
+        where = ".".join(str(part) for part in place)
         parts.append(f"{where}: {what}" if where else what)
     return "; ".join(parts[:20])
 

@@ -20,6 +20,7 @@ from actors.prices import GivenPrices, charged, given_for
 from actors.providers.config import Providers, create
 from actors.providers.port import Provider
 from events.errors import ConfigError
+from events.faults import faults
 from events.prices import Prices
 from projections.repricing import Table
 
@@ -73,9 +74,9 @@ def _tables(path: Path) -> Mapping[str, Given]:
     except FileNotFoundError:
         return {}
     except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"{path.name}: {where}: {fault['msg']}") from None
+        fault = faults(error.errors(include_input=False, include_url=False))[0]
+        where = ".".join(map(str, fault.place))
+        raise ConfigError(f"{path.name}: {where}: {fault.message}") from None
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path.name} cannot be read: {type(error).__name__}") from None
 

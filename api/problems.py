@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from actors.deciding import NotFound
 from events.errors import ConfigError, ControlRoomError, Refused
-from events.values import Id
+from events.faults import faults as in_words
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ CURSOR = (
     "a cursor is the position of the last event that you have, a whole number from 0 (nothing "
     "yet) to the position of the last event; answers name it 'position' or 'next'"
 )
-_ID_PATTERN = TypeAdapter(Id).json_schema()["pattern"]
 _BY_STATUS = {kind.status: name for name, kind in KINDS.items()}
 
 
@@ -217,7 +216,10 @@ def explained(faults: Sequence[Any], content_type: str | None = None) -> Problem
                 "unsupported-media-type",
                 "the body is read as JSON only: send 'Content-Type: application/json'",
             )
-    errors = tuple(FieldProblem(field=_field(f["loc"]), message=_message(f)) for f in faults)
+    errors = tuple(
+        FieldProblem(field=_field(place), message=_message(place, message))
+        for place, message in in_words(faults)
+    )
     detail = "; ".join(f"{each.field}: {each.message}" for each in errors[:5])
     if len(errors) > 5:
         detail += f"; and {len(errors) - 5} more"
@@ -234,21 +236,7 @@ def _field(place: Iterable[Any]) -> str:
     return ".".join(path) or where
 
 
-def _message(fault: Mapping[str, Any]) -> str:
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    context = fault.get("ctx", {})
-    match fault["type"]:
-        case "extra_forbidden":
-            return "unknown key: remove it or correct its name"
-        case "missing":
-            return "is missing: it is required"
-        case "string_pattern_mismatch" if context.get("pattern") == _ID_PATTERN:
-            return "an id has 1 to 64 letters, digits, '_' and '-', and nothing else"
-        case "string_too_short" | "too_short" if context.get("min_length") == 1:
-            return "is empty: give at least one" + (" character" if "str" in fault["type"] else "")
-        case "too_long":
-            return f"has more than {context.get('max_length')} items"
-        case _ if fault["loc"][-1] in ("after", "Last-Event-ID"):
-            return f"is not a cursor: {CURSOR}"
-        case _:
-            return message[:1].lower() + message[1:]
+def _message(place: Sequence[Any], message: str) -> str:
+    if place[-1] in ("after", "Last-Event-ID"):
+        return f"is not a cursor: {CURSOR}"
+    return message

@@ -32,6 +32,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.account import DailyBudgets
 from events.errors import ConfigError
+from events.faults import faults
 
 PREFIX = "CONTROL_ROOM_"
 LOCAL = "local"
@@ -334,12 +335,11 @@ def _dotenv(path: Path) -> dict[str, str]:
 
 
 def _faults(error: ValidationError) -> list[str]:
-    faults = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
-        message = fault["msg"].removeprefix("Value error, ")
-        where = f"{PREFIX}{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
-        faults.append(where + message[:1].lower() + message[1:])
-    return faults
+    found = []
+    for place, message in faults(error.errors(include_input=False, include_url=False)):
+        where = f"{PREFIX}{str(place[0]).upper()}: " if place else ""
+        found.append(where + message)
+    return found
 
 
 def _warn_of_unknown(environment: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from actors.providers.port import Provider
 from actors.providers.references import Discreet, Resolver, check_form, lacking, references
 from actors.providers.registry import provider_type
 from events.errors import ConfigError
+from events.faults import faults
 from events.values import Value
 
 
@@ -185,10 +186,10 @@ def _options(spec: ProviderSpec, config: Any) -> Any:
 
 def _first_fault(error: ValidationError) -> str:
     """What is wrong first, where, and what to do; never the value, which may be a key."""
-    fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "the file"
-    if fault["type"] == "extra_forbidden":
+    found = error.errors(include_input=False, include_url=False)
+    where = ".".join(str(part) for part in found[0]["loc"]) or "the file"
+    if found[0]["type"] == "extra_forbidden":
         return f"unknown key {where!r}: check its spelling, or leave it out"
-    if fault["type"] == "missing":
+    if found[0]["type"] == "missing":
         return f"{where!r} is missing"
-    return f"{where}: {fault['msg']}"
+    return f"{where}: {faults(found)[0].message}"

@@ -62,7 +62,7 @@ async def test_json_has_to_say_that_it_is(shared: LocalRoom, kind: str | None) -
     ("changes", "field", "says"),
     [
         ({"models": []}, "models", "give at least one"),
-        ({"models": "a"}, "models", "valid tuple"),
+        ({"models": "a"}, "models", "has to be a list, such as"),
         ({"unheard_of": 1}, "unheard_of", "unknown key"),
         ({"routing_pattern": "anarchy"}, "routing_pattern", "'broadcast'"),
         ({"routing_pattern": "coordinator"}, "body", "one of a, b, c"),
@@ -72,6 +72,7 @@ async def test_json_has_to_say_that_it_is(shared: LocalRoom, kind: str | None) -
         ({"session_id": "a.b"}, "session_id", "letters, digits"),
         ({"session_id": "x" * 65}, "session_id", "letters, digits"),
         ({"deadline": 0}, "deadline", "greater than 0"),
+        ({"budget": "much"}, "budget.limit", "has to be a number of US dollars, such as"),
         ({"tags": ["x"] * 65}, "tags", "64"),
     ],
 )
@@ -83,6 +84,25 @@ async def test_a_session_that_cannot_be(
     assert [error["field"] for error in problem["errors"]] == [field]
     assert says in problem["errors"][0]["message"]
     assert says in problem["detail"]
+
+
+async def test_a_wrong_fallback_is_one_fault_and_says_how_it_is_written(shared: LocalRoom) -> None:
+    wrong = config("wrong", "a b")
+    wrong["models"][0]["fallbacks"] = "openai/gpt-4o"
+    problem = is_problem(await shared.http.post("/v1/sessions", json=wrong), 422)
+    assert problem["detail"] == (
+        "models.0.fallbacks: has to be a list, such as"
+        ' [{"provider": "ollama", "model_name": "llama3"}]'
+    )
+    await shared.create("changed", "a b")
+    changes = {"models": wrong["models"]}
+    changed = await shared.http.patch("/v1/sessions/changed", json=changes)
+    assert is_problem(changed, 422)["detail"] == problem["detail"]
+
+
+async def test_a_day_that_is_none_says_how_it_is_written(shared: LocalRoom) -> None:
+    answer = await shared.http.get("/v1/costs", params={"from": "1"})
+    assert is_problem(answer, 422)["detail"] == "from: has to be a date, such as 2026-03-31"
 
 
 async def test_several_faults_are_named_together_and_without_their_values(

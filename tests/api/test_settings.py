@@ -110,8 +110,8 @@ def test_on_loopback_it_is_not(host: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("PORT", "eighty", "CONTROL_ROOM_PORT: input should be a valid integer"),
-        ("PORT", "70000", "CONTROL_ROOM_PORT: input should be less than or equal to 65535"),
+        ("PORT", "eighty", "CONTROL_ROOM_PORT: has to be a whole number"),
+        ("PORT", "70000", "CONTROL_ROOM_PORT: has to be at most 65535"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("TOKEN", "two words", "CONTROL_ROOM_TOKEN: a token consists of"),
         ("TOKEN", "naïve-secret", "CONTROL_ROOM_TOKEN: a token consists of"),
