@@ -7,8 +7,7 @@ stands the processor time of one event; reading and writing overlap where there 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from benchmarks import recorded
+from benchmarks.timing import Cost, best, rate
 from events.blobs import MemoryBlobs
 from events.envelope import Event
 from events.open import open_store
@@ -24,7 +24,6 @@ from projections.database import COSTS, PROJECTORS, SESSIONS, TRANSCRIPTS
 from projections.projector import Projector
 from projections.runner import PAGE, ProjectionRunner
 
-ROUNDS = 3
 SHAPES = ((100, 10), (10, 100))  # sessions, turns each
 WHAT: dict[str, Sequence[Projector]] = {
     "sessions": (SESSIONS,),
@@ -60,24 +59,10 @@ async def project(store: EventStore, path: Path, projectors: Sequence[Projector]
         await runner.catch_up()
 
 
-Cost = tuple[float, float]
-"""Seconds of the clock, and of the processor."""
-
-
-async def best(run: Callable[[], Awaitable[None]]) -> Cost:
-    """The least that a round took, by each clock."""
-    found = []
-    for _ in range(ROUNDS):
-        begin, used = time.perf_counter(), time.process_time()
-        await run()
-        found.append((time.perf_counter() - begin, time.process_time() - used))
-    return min(wall for wall, _ in found), min(cpu for _, cpu in found)
-
-
 async def measure() -> None:
     """Print a line for each shape of log and each projection."""
     print(
-        f"{'sessions x turns':>16} {'events':>8}  {'what':<12}{'rate':>12}{'CPU':>11}{'ratio':>7}"
+        f"{'sessions x turns':>16} {'events':>8}  {'what':<12}{'rate':>14}{'CPU':>11}{'ratio':>7}"
     )
     for sessions, turns in SHAPES:
         batches = recorded.sessions(sessions, turns, MemoryBlobs())
@@ -97,12 +82,8 @@ async def measure() -> None:
 
 def line(shape: str, count: int, what: str, cost: Cost, floor: Cost) -> None:
     """Print one measurement: events a second, processor time of an event, ratio to the floor."""
-    wall, cpu = cost
-    print(
-        f"{shape:>16} {count:>8}  {what:<12}{count / wall:>10,.0f}/s{cpu / count * 1e6:>8.1f} us"
-        f"{floor[0] / wall:>7.2f}",
-        flush=True,
-    )
+    ratio = floor[0] / cost[0]
+    print(f"{shape:>16} {count:>8}  {what:<12}{rate(count, cost)}{ratio:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,19 @@ processor time of one event, and in the end the ratio of the rates.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvloop
 
 from benchmarks import recorded
+from benchmarks.timing import Cost, best, rate
 from events.blobs import MemoryBlobs
 from events.open import open_store
 from events.store import EventStore
 from projections.replay import replay
 
-ROUNDS = 3
 SHAPES = ((100, 10), (10, 100), (1, 1000))  # sessions, turns each
-
-
-Cost = tuple[float, float]
-"""Seconds of the clock, and of the processor."""
 
 
 async def costs(store: EventStore, blobs: MemoryBlobs, names: list[str]) -> list[Cost]:
@@ -42,16 +36,6 @@ async def costs(store: EventStore, blobs: MemoryBlobs, names: list[str]) -> list
     return [await best(run) for run in (decode, verify)]
 
 
-async def best(run: Callable[[], Awaitable[None]]) -> Cost:
-    """The least that a round took, by each clock."""
-    found = []
-    for _ in range(ROUNDS):
-        begin, used = time.perf_counter(), time.process_time()
-        await run()
-        found.append((time.perf_counter() - begin, time.process_time() - used))
-    return min(wall for wall, _ in found), min(cpu for _, cpu in found)
-
-
 async def measure() -> None:
     """Print a line for each shape of log."""
     print(f"{'sessions x turns':>16} {'events':>8}{'decode only':>25}{'replay':>25}{'ratio':>7}")
@@ -67,9 +51,7 @@ async def measure() -> None:
             names = [session[0][0].stream for session in batches]
             both = await costs(store, blobs, names)
             await store.close()
-        cells = "".join(
-            f"{count / wall:>12,.0f}/s{cpu / count * 1e6:>8.1f} us" for wall, cpu in both
-        )
+        cells = "".join(rate(count, cost) for cost in both)
         shape, ratio = f"{sessions} x {turns}", both[0][0] / both[1][0]
         print(f"{shape:>16} {count:>8}{cells}{ratio:>7.2f}", flush=True)
 
