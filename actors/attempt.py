@@ -11,16 +11,14 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
 
 from actors.answer import Answer
 from actors.deltas import DeltaStream, Status
 from actors.desk import LONGEST_RETRY_AFTER, Desk
 from actors.messages import Ask
 from actors.prices import charged
-from actors.providers.pictures import check_pictures
-from actors.providers.port import ChatMessage, ChatRequest, Finished, Image
-from events.chat import WireMessage
+from actors.providers.port import ChatRequest, Finished
+from actors.request import ANYTHING, made
 from events.errors import (
     BadResponse,
     ControlRoomError,
@@ -36,14 +34,12 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE, LAST_PAUSE = 0.5, 20.0  # seconds between two tries at a provider
 LOADING_PAUSE = 1.0  # seconds, at least, until a model that is loading is asked again
 CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
-CHARACTERS_OF_IMAGE = 4000  # that an image is worth there, about
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
 LONGEST_RAW_USAGE = 16 * 1024  # bytes
 LONGEST_TOOL_CALLS = 128 * 1024  # bytes
 LONGEST_ERROR = 2000  # characters
 
 _TELLING_WHEN = (RateLimited, ProviderUnavailable)
-_MESSAGES = TypeAdapter(tuple[WireMessage, ...])
 
 
 class Attempt:
@@ -175,31 +171,15 @@ class Attempt:
         return finished
 
     async def _request(self) -> ChatRequest:
-        ask = self.ask
-        messages = ask.messages
-        if isinstance(messages, Blob):
-            content = await asyncio.to_thread(self._desk.blobs.get, messages)
-            messages = _MESSAGES.validate_json(content)
-        images = sum(len(message.images) for message in messages)
-        provider = self._desk.provider
-        if images:
-            check_pictures(self._desk.name, images, provider.capabilities(ask.model))
-        said = [
-            ChatMessage(one.role, await self._loaded(one.content), await self._pictures(one))
-            for one in messages
-        ]
-        self._characters = sum(len(message.content) for message in said)
-        self._characters += images * CHARACTERS_OF_IMAGE
-        if ask.chat_template and not provider.capabilities(ask.model).chat_template:
-            self._notes.append("chat_template: the server uses its own")
-        return ChatRequest(
-            ask.model,
-            tuple(said),
-            ask.parameters,
-            role=ask.role,
-            purpose=ask.purpose,
-            chat_template=ask.chat_template,
-        )
+        desk, model = self._desk, self.ask.model
+        try:
+            able = desk.provider.capabilities(model)
+        except ControlRoomError:  # it has no such model, and says so when it is asked
+            able = ANYTHING
+        asked = await made(self.ask, desk.name, able, desk.blobs)
+        self._characters = asked.characters
+        self._notes += asked.notes
+        return asked.request
 
     # --- outcomes ------------------------------------------------------------------------------
 
@@ -218,6 +198,7 @@ class Attempt:
             text=await self._stored(answer.text),
             reasoning=None if reasoning is None else await self._stored(reasoning),
             tool_calls=finished.tool_calls,
+            carried=None if finished.carried is None else await self._stored(finished.carried),
             finish_reason=finished.finish_reason,
             usage=usage,
             usage_raw=raw,
@@ -285,19 +266,6 @@ class Attempt:
         return await self._stored(text) if text else None
 
     # --- long texts ----------------------------------------------------------------------------
-
-    async def _loaded(self, text: Text) -> str:
-        if isinstance(text, str):
-            return text
-        return (await asyncio.to_thread(self._desk.blobs.get, text)).decode()
-
-    async def _pictures(self, message: WireMessage) -> tuple[Image, ...]:
-        return tuple(
-            [
-                Image(one.media_type, await asyncio.to_thread(self._desk.blobs.get, one))
-                for one in message.images
-            ]
-        )
 
     async def _stored(self, text: str) -> Text:
         """The text itself, or its blob where it is too long for an event."""

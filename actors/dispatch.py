@@ -7,8 +7,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import orjson
-
 from actors import subjects
 from actors.bus import Bus
 from actors.calls import Calls
@@ -19,8 +17,9 @@ from actors.notices import write_notice
 from actors.paying import Paying
 from actors.receiving import never_sent
 from actors.routing.batch import Given
+from actors.routing.context import Said
 from actors.routing.machine import SessionMachine
-from events.chat import WireMessage
+from events.chat import WireMessage, written
 from events.envelope import Event, now
 from events.session import Session
 from events.store import BlobStore
@@ -145,11 +144,9 @@ class Dispatch:
             asked, said = machine.request(event.step)
         participant = turn.config.participant(asked.participant)
         messages: tuple[WireMessage, ...] | Blob
-        messages = tuple(
-            WireMessage(role=one.role, content=one.text, images=one.images) for one in said
-        )
-        if sum(len(one.text) + LONGEST_REFERENCE * len(one.images) for one in said) > SPILL:
-            content = orjson.dumps([one.model_dump(mode="json") for one in messages])
+        messages = tuple(_on_the_wire(one) for one in said)
+        if sum(map(_size, said)) > SPILL:
+            content = written(messages)
             if len(content) > WIRE_LIMIT:
                 messages = await asyncio.to_thread(self._blobs.put, content, "application/json")
         ask = Ask.model_construct(
@@ -165,14 +162,19 @@ class Dispatch:
             messages=messages,
             parameters=asked.parameters,
             chat_template=participant.chat_template if participant else None,
+            tools=asked.tools,
+            tool_choice=asked.tool_choice,
         )
         await self._calls.send(ask)
 
     def _wind_timers(self, machine: SessionMachine) -> None:
-        """Let exactly the timers of the log run, and none while the session is paused."""
-        session = machine.session
-        turn = session.open if session.status == "active" else None
-        running = {(turn.id, key): timer for key, timer in machine.timers.items()} if turn else {}
+        """Let exactly those timers of the log run that do not stand still."""
+        turn = machine.session.open
+        running = {
+            (turn.id, key): timer
+            for key, timer in machine.timers.items()
+            if turn is not None and timer.armed_at is not None
+        }
         for name in [name for name in self._timers if name not in running]:
             self._timers.pop(name).cancel()
         loop = asyncio.get_running_loop()
@@ -187,8 +189,8 @@ class Dispatch:
 
         def decide(session: Session) -> Decision:
             running = session.open if session.status == "active" else None
-            due = running is not None and running.id == turn and key in running.timers
-            return Decision((given,)) if due else Decision()
+            timer = running.timers.get(key) if running and running.id == turn else None
+            return Decision((given,)) if timer and timer.armed_at else Decision()
 
         self._tell(decide)
 
@@ -207,7 +209,28 @@ def _reads(session: Session, asked: Payload) -> bool:
     """Whether building the request reads long texts; a repeated one is built like the first."""
     if isinstance(asked, ModelReasked) or isinstance(getattr(asked, "instruction", None), Blob):
         return True
+    if isinstance(asked, ModelAsked) and (asked.continues or asked.given):
+        return True
     return any(entry.beside for entry in session.entries)
+
+
+def _on_the_wire(one: Said) -> WireMessage:
+    return WireMessage(
+        role=one.role,
+        content=one.text,
+        images=one.images,
+        tool_calls=one.tool_calls,
+        tool_call_id=one.tool_call_id,
+        is_error=one.is_error,
+        carried=one.carried,
+    )
+
+
+def _size(one: Said) -> int:
+    """About the characters of a message."""
+    calls = sum(len(call.id) + len(call.name) + len(call.arguments) for call in one.tool_calls)
+    carried = len(one.carried) if isinstance(one.carried, str) else 0
+    return len(one.text) + calls + carried + LONGEST_REFERENCE * len(one.images)
 
 
 def _draw(session: Session, given: Given) -> Decision:

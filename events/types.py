@@ -193,6 +193,9 @@ class ModelAsked(Derived):
     continues: str | None = Field(
         default=None, description="the step whose calls of tools were answered before this one"
     )
+    given: Blob | None = Field(
+        default=None, description="a JSON list of messages, shown in place of the conversation"
+    )
     client_tools: tuple[str, ...] = Field(
         default=(), description="those of the tools that whoever posted the message calls itself"
     )

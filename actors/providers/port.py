@@ -33,13 +33,19 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a request, in the form that chat models share."""
+    """One message of a request, in the form that chat models share.
+
+    What a tool returned names the call, and says whether it `is_error`. `carried` is the JSON that
+    the same model gave with its answer, as `Finished.carried`.
+    """
 
     role: Role
     content: str
     images: tuple[Image, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    is_error: bool = False
+    carried: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,15 @@ class ChatRequest:
     """What a model is asked.
 
     `role` is the participant's; `purpose` says what the answer is for (answer, plan, vote,
-    synthesis, ...). `chat_template` is the participant's own, in Jinja2, where it has one.
+    synthesis, ...). `chat_template` is the participant's own, in Jinja2, where it has one. With
+    `tool_choice` "none" the tools are there for what was called before, and shall not be called.
     """
 
     model: str
     messages: tuple[ChatMessage, ...]
     parameters: Parameters = field(default_factory=Parameters)
     tools: tuple[Tool, ...] = ()
+    tool_choice: Literal["none"] | None = None
     role: str | None = None
     purpose: str = "answer"
     chat_template: str | None = None
@@ -81,6 +89,8 @@ class Finished:
     """The end of an answer; every complete stream ends with exactly one.
 
     `usage` is None where the provider did not say. `notes` name what it ignored or changed.
+    `carried` is JSON of the provider's own that it wants back where calls of tools are answered,
+    such as signed thinking.
     """
 
     finish_reason: str
@@ -89,6 +99,7 @@ class Finished:
     served_model: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     notes: tuple[str, ...] = ()
+    carried: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from actors.routing import context, digests, trimming
+from actors.routing import chain, context, digests, trimming
 from actors.routing.digests import Digests
 from actors.routing.offers import Offers
 from actors.routing.steps import Answer, AskStep, Failure
@@ -50,14 +50,30 @@ class Texts:
 class _Known:
     """What of a participant's requests is the same from step to step.
 
-    `asked` is validated once and copied for each step; `frames` are by history mode, and by whether
-    images are left out.
+    `asked` is validated once and copied for each step; `frames` are by history mode, by whether
+    images are left out, and by the tools that are offered.
     """
 
     config: SessionConfig
     participant: Participant
     asked: ModelAsked
-    frames: dict[tuple[str, bool], bytes]
+    frames: dict[tuple[str, bool, str | None, str | None], bytes]
+
+
+class _Around(NamedTuple):
+    """What a request has besides the system prompt and the conversation."""
+
+    instruction: Text | None
+    tools: Blob | None
+    called: chain.Size
+    blind: bool
+
+    def tokens(self, image: int) -> int:
+        """Its tokens, estimated; `image` are those of an image."""
+        found = trimming.tokens(text_size(self.instruction)) if self.instruction else 0
+        found += trimming.tokens(self.tools.size) if self.tools else 0
+        found += self.called.bytes // trimming.BYTES_PER_TOKEN
+        return found + self.called.messages * trimming.PER_MESSAGE + self.called.images * image
 
 
 class Asking:
@@ -86,6 +102,10 @@ class Asking:
             upto = self._session.position if step.see == "now" else turn.started_at
         known = self._of(config, step.participant, step.fallback)
         offer = self.offers.of(step.participant) if step.tools else None
+        tools = None if offer is None else offer.listed
+        tool_choice = None if tools is None else step.tool_choice
+        model = (known.asked.provider, known.asked.model)
+        called = chain.rounds(turn, step.continues, model)
         participant, parameters = known.participant, known.asked.parameters
         if step.schema is not None:
             parameters = parameters.model_copy(update={"schema_": step.schema})
@@ -96,25 +116,40 @@ class Asking:
             upto,
             step.exclude,
         )
-        if step.skip:
+        if step.given is not None:
+            rule = ContextRule(mode="none", upto=upto)
+        elif step.skip:
             rule = rule.model_copy(update={"skip": step.skip})
         instruction = None if step.instruction is None else self._texts.spill(step.instruction)
         trimmed = None
-        if context_length is not None:
+        if context_length is not None and step.given is None:
             limit = trimming.room(context_length, parameters.max_tokens)
-            trimmed = self._trimmed(turn, known, rule, instruction, limit, blind=blind)
+            around = _Around(instruction, tools, chain.size(called), blind)
+            trimmed = self._trimmed(turn, known, rule, around, limit)
             if trimmed is not None:
                 rule = rule.model_copy(update={"skip": rule.skip + trimmed.skipped})
-        left_out = self._images(turn, known, rule) if blind else 0
-        frame = known.frames.get((rule.mode, left_out > 0))
-        if frame is None or step.schema is not None or instruction:
+        left_out = chain.size(called).images if blind else 0
+        if blind and step.given is None:
+            left_out += self._images(turn, known, rule)
+        key = (rule.mode, left_out > 0, tools.sha256 if tools else None, tool_choice)
+        frame = known.frames.get(key)
+        usual = step.schema is None and not instruction and step.given is None
+        if frame is None or not usual:
             system = context.system_prompt(config, participant, rule.mode)
-            model = (known.asked.provider, known.asked.model)
             frame = digests.frame(
-                participant, model, parameters, system, instruction, blind=left_out > 0
+                participant,
+                model,
+                parameters,
+                system,
+                instruction,
+                blind=left_out > 0,
+                tools=tools,
+                tool_choice=tool_choice,
+                given=step.given,
             )
-            if step.schema is None and not instruction:
-                known.frames[rule.mode, left_out > 0] = frame
+            if usual:
+                known.frames[key] = frame
+        frame = chain.lines(called) + frame
         asked = known.asked.model_copy(
             update={
                 "purpose": step.purpose,
@@ -123,12 +158,15 @@ class Asking:
                 "images_left_out": left_out,
                 "instruction": instruction,
                 "parameters": parameters,
-                "digest": self._digests.of(turn, participant.id, rule, frame),
+                "digest": self._digests.of(
+                    turn, participant.id, rule, frame, given=step.given is not None
+                ),
                 "instead_of": step.instead_of,
-                "tools": None if offer is None else offer.listed,
+                "tools": tools,
                 "client_tools": () if offer is None else offer.client,
-                "tool_choice": None if offer is None else step.tool_choice,
+                "tool_choice": tool_choice,
                 "continues": step.continues,
+                "given": step.given,
             }
         )
         return asked, trimmed
@@ -145,18 +183,16 @@ class Asking:
         turn: Turn,
         known: _Known,
         rule: ContextRule,
-        instruction: Text | None,
+        beside: _Around,
         limit: int,
-        *,
-        blind: bool,
     ) -> ContextTrimmed | None:
         """What has to be left out besides what the rule leaves out; None where all of it fits."""
         system = context.system_prompt(known.config, known.participant, rule.mode)
-        around = trimming.tokens(text_size(system))
-        around += trimming.tokens(text_size(instruction)) if instruction else 0
+        image = 0 if beside.blind else trimming.IMAGE
+        around = trimming.tokens(text_size(system)) + beside.tokens(image)
         # What was ever said is more than what is shown of it, and known without looking.
-        session, image = self._session, 0 if blind else trimming.IMAGE
-        images = 0 if blind else session.images
+        session = self._session
+        images = 0 if beside.blind else session.images
         if around + trimming.most(session.said, len(session.entries), images) <= limit:
             return None
         shown = context.shown(session, known.participant.id, rule, turn.id)
@@ -198,6 +234,12 @@ class Asking:
         return known
 
 
+def _with(own: Parameters, wanted: Parameters) -> Parameters:
+    """A participant's own parameters, but for those that a run sets."""
+    sets = {name: getattr(wanted, name) for name in wanted.model_fields_set - {"extra"}}
+    return own.model_copy(update={**sets, "extra": {**own.extra, **wanted.extra}})
+
+
 @lru_cache(maxsize=16)  # those who are asked at once mostly see the same
 def _rule(
     mode: Literal["shared", "isolated", "none"],
@@ -221,6 +263,9 @@ def repeated(step: ModelAsked, key: str, texts: Texts) -> AskStep:
         upto=step.context.upto,
         window=step.context.window,
         skip=step.context.skip,
+        given=step.given,
+        offered=step.tools if step.given is not None else None,
+        parameters=step.parameters if step.given is not None else None,
     )
 
 
@@ -241,7 +286,7 @@ def stand_in(turn: Turn, failed: str, texts: Texts) -> AskStep | None:
         public=step.asked.public,
         fallback=number,
         instead_of=failed,
-        tools=step.asked.tools is not None,
+        tools=step.asked.tools is not None and again.offered is None,
         tool_choice=step.asked.tool_choice,
         continues=step.asked.continues,
     )

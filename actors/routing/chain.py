@@ -15,7 +15,7 @@ import orjson
 from events.tools import ApprovalDenied, ToolCancelled, ToolFailed, ToolRefused, ToolReturned
 from events.turns import Step, ToolOutcome, Turn, shown_size, text_digest, text_size
 from events.types import ModelAnswered, ModelAsked
-from events.values import Attachment, Blob, Text, ToolCall
+from events.values import Attachment, Text, ToolCall
 
 LONGEST_RESULT = 60_000
 """Characters that a model is shown of what a tool gave; the rest is left out, and that is said."""
@@ -128,12 +128,6 @@ def result_size(
 def lines(found: tuple[Round, ...]) -> bytes:
     """The rounds in a request's digest: a line for each answer, and one for each of its calls."""
     return b"".join(orjson.dumps(line) + b"\n" for one in found for line in _lines(one))
-
-
-def beside(found: tuple[Round, ...]) -> bool:
-    """Whether a text of them lies beside the store."""
-    texts = [(one.text, one.carried, *(each.text for each in one.told)) for one in found]
-    return any(isinstance(text, Blob) for some in texts for text in some)
 
 
 def _lines(one: Round) -> Iterator[list[object]]:

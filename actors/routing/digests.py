@@ -3,7 +3,9 @@
 The digest is the SHA-256 (hexadecimal) over lines of canonical JSON (RFC 8785): one for each
 utterance that is shown, `[participant or null, label, SHA-256 of its text]`, each ended by a line
 feed, and then the frame of the request (see `frame`). The line of a message with attachments has a
-fourth item, `[[name, media type, SHA-256], ...]`.
+fourth item, `[[name, media type, SHA-256], ...]`, and that of a conversation which a client brought
+a fifth, its SHA-256. Before the frame come the calls of tools that led to the request (see
+`chain.lines`).
 
 A request holds the whole conversation, so that hashing each anew would cost more with every turn.
 Therefore what earlier turns said is hashed once for all who see the same, and only what is new is
@@ -19,13 +21,13 @@ from typing import Any
 
 import orjson
 
-from actors.routing import context
+from actors.routing import chain, context
 from events.canonical import canonical_json
 from events.config import Participant
 from events.session import Session
 from events.turns import Entry, Turn, text_digest
 from events.types import ModelAsked
-from events.values import ContextRule, Parameters, Text
+from events.values import Blob, ContextRule, Parameters, Text
 
 
 def frame(
@@ -36,13 +38,22 @@ def frame(
     instruction: Text | None,
     *,
     blind: bool,
+    tools: Blob | None = None,
+    tool_choice: str | None = None,
+    given: Blob | None = None,
 ) -> bytes:
     """All of a request but the conversation, as canonical JSON; texts by their SHA-256.
 
     `model` is the provider and the name of the model that is asked. Where it is `blind`, notes
     stand for images.
     """
-    noted = {"images": False} if blind else {}
+    noted: dict[str, Any] = {"images": False} if blind else {}
+    if tools is not None:
+        noted["tools"] = tools.sha256
+    if given is not None:
+        noted["given"] = given.sha256
+    if tool_choice is not None:
+        noted["tool_choice"] = tool_choice
     return canonical_json(
         {
             "participant": participant.id,
@@ -63,12 +74,23 @@ def request_digest(session: Session, turn: Turn, asked: ModelAsked) -> str:
     participant = turn.config.participant(asked.participant)
     assert participant
     rule = asked.context
-    shown = context.shown(session, participant.id, rule, turn.id)
+    shown = context.shown(session, participant.id, rule, turn.id) if asked.given is None else []
     system = context.system_prompt(turn.config, participant, rule.mode)
     model = (asked.provider, asked.model)
     blind = asked.images_left_out > 0
-    around = frame(participant, model, asked.parameters, system, asked.instruction, blind=blind)
-    return sha256(_lines(shown) + around).hexdigest()
+    around = frame(
+        participant,
+        model,
+        asked.parameters,
+        system,
+        asked.instruction,
+        blind=blind,
+        tools=asked.tools,
+        tool_choice=asked.tool_choice,
+        given=asked.given,
+    )
+    called = chain.lines(chain.rounds(turn, asked.continues, model))
+    return sha256(_lines(shown) + called + around).hexdigest()
 
 
 @dataclass(slots=True)
@@ -87,8 +109,15 @@ class Digests:
         self._session = session
         self._running: dict[tuple[str, str], _Running] = {}
 
-    def of(self, turn: Turn, participant: str, rule: ContextRule, around: bytes) -> str:
-        """What `request_digest` would give for a step with that rule and frame."""
+    def of(
+        self, turn: Turn, participant: str, rule: ContextRule, around: bytes, *, given: bool = False
+    ) -> str:
+        """What `request_digest` would give for a step with that rule, or with `given` messages.
+
+        `around` is its frame, behind the lines of the calls that led to it.
+        """
+        if given:
+            return sha256(around).hexdigest()
         assert turn.started_at
         if rule.window is not None or rule.skip or rule.upto < turn.started_at:
             shown = context.shown(self._session, participant, rule, turn.id)
@@ -129,6 +158,7 @@ def _lines(entries: Iterable[Entry]) -> bytes:
 
 def _line(entry: Entry) -> tuple[Any, ...]:
     said = (entry.participant, entry.label, entry.digest)
-    if not entry.attachments:
+    if not entry.attachments and entry.given is None:
         return said
-    return (*said, [(one.name, one.media_type, one.sha256) for one in entry.attachments])
+    files = [(one.name, one.media_type, one.sha256) for one in entry.attachments]
+    return (*said, files) if entry.given is None else (*said, files, entry.given.sha256)

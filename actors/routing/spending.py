@@ -17,11 +17,14 @@ from events.config import Budget, SessionConfig
 from events.ledger import ZERO, Ledger
 from events.prices import Prices
 from events.session import Session
-from events.turns import Turn, shown_size, text_size
+from events.turns import Turn
 from events.types import BudgetOverrun, BudgetWarned, ModelAsked
 
 PER_MESSAGE = 64
 """Tokens that a message may take besides its text: its role, and what the model sets around it."""
+
+PER_TOOLS = 1000
+"""Tokens that stand around the schemas of tools: instructions that some providers add to them."""
 
 PER_IMAGE = 50_000
 """Tokens that an image may take: the most that any known model counts, which gpt-4o-mini does."""
@@ -96,13 +99,11 @@ def most(session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, An
     prices = Prices.model_validate(facts["prices"])
     assert turn.config
     size = sum(
-        PER_MESSAGE
-        + len(part.label.encode())
-        + text_size(part.content)
-        + shown_size(part.attachments)
-        + PER_IMAGE * len(part.images)
+        PER_MESSAGE + part.size + PER_IMAGE * len(part.images)
         for part in context.parts(session, turn, asked)
     )
+    if asked.tools is not None:
+        size += PER_TOOLS + asked.tools.size
     if asked.parameters.schema_ is not None:
         size += len(orjson.dumps(asked.parameters.schema_))
     if asked.parameters.extra:
