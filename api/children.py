@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from api.parent_death import tied
+from actors.parent_death import tied
 from api.running import note
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from api.parent_death import tied
+from actors.parent_death import tied
 from events.errors import ConfigError, ControlRoomError
 
 MAX_PAYLOAD: Final = 1024 * 1024  # bytes; messages of ours stay under half of it
@@ -55,7 +55,7 @@ class BundledNats:
     With `port=0` a free port is chosen at the first start and kept from then on. Without a
     `token` a random one is made.
 
-    The server ends when this process does, however it dies (see `api.parent_death`); it has a
+    The server ends when this process does, however it dies (see `actors.parent_death`); it has a
     session of its own, so Ctrl-C in a terminal reaches only us. Not safe for use by several tasks
     at once.
     """

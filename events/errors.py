@@ -12,6 +12,12 @@ ControlRoomError
 │   ├── ContentFiltered         the provider refused the content
 │   └── BadResponse             an answer that is not one: cut stream, malformed JSON (retryable)
 ├── ToolError                   a tool call failed
+│   ├── ToolUnavailable         its server does not start or cannot be reached (retryable)
+│   ├── ToolNotFound            its server has no tool of that name
+│   ├── BadArguments            they do not fit the tool's schema
+│   ├── ToolTimeout             no answer in the time that the server's configuration sets
+│   ├── ToolLost                its server or actor ended meanwhile: it may have been carried out
+│   └── BadResult               what came back is no result, or too much
 ├── BudgetExceeded              the step was stopped before it was sent
 ├── StoreError                  the event store did not do what was asked
 │   ├── Conflict                (stream, position) is taken: fold again and decide again (retryable)
@@ -120,6 +126,32 @@ class BadResponse(ProviderError):
 
 class ToolError(ControlRoomError):
     """A tool call failed."""
+
+
+class ToolUnavailable(ToolError):
+    """The tool's server does not start or cannot be reached; nothing was called."""
+
+    retryable = True
+
+
+class ToolNotFound(ToolError):
+    """The server has no tool of that name."""
+
+
+class BadArguments(ToolError):
+    """The arguments do not fit the tool's schema; the message says how to mend them."""
+
+
+class ToolTimeout(ToolError):
+    """The tool gave no answer in time, and its server was told that none is wanted any more."""
+
+
+class ToolLost(ToolError):
+    """The tool's server, or its actor, ended meanwhile: the call may have been carried out."""
+
+
+class BadResult(ToolError):
+    """What the server sent is no result of a tool, or more than can be kept."""
 
 
 class BudgetExceeded(ControlRoomError):

@@ -146,7 +146,7 @@ def create(spec: ProviderSpec, environment: Mapping[str, str]) -> Provider:
     what was read.
     """
     check(spec)
-    resolver = Resolver(spec.id, environment)
+    resolver = Resolver(f"provider {spec.id!r}", environment)
     try:
         config = resolver.resolved(spec.config)
         provider: Provider = provider_type(spec.type)(spec.id, _options(spec, config))

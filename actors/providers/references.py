@@ -71,18 +71,18 @@ def lacking(reference: str, environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class Resolver:
-    """Fills in references, for one making of one provider; `found` are the texts so far."""
+    """Fills in references for `owner`, as errors call it; `found` are the texts so far."""
 
-    def __init__(self, provider: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, owner: str, environment: Mapping[str, str]) -> None:
         self.found: list[str] = []
-        self._provider = provider
+        self._owner = owner
         self._environment = environment
         self._vault = Vault(environment)
 
     def resolved(self, value: Any, place: str = "") -> Any:
         """`value` with every reference filled in.
 
-        A `ConfigError` names the provider, the place, and what cannot be read; never a secret.
+        A `ConfigError` names the owner, the place, and what cannot be read; never a secret.
         """
         if isinstance(value, str):
             return _REFERENCE.sub(lambda match: self._text(match[1], place), value)
@@ -101,7 +101,7 @@ class Resolver:
 
     def _text(self, reference: str, place: str) -> str:
         kind, colon, rest = reference.partition(":")
-        who = f"provider {self._provider!r}"
+        who = self._owner
         if not colon:
             text = self._environment.get(reference, "")
             if not text:

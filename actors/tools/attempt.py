@@ -1,0 +1,216 @@
+"""One call of a tool: checked, made, and what came of it; what it asks the person meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import Any, Final
+
+import mcp_types as types
+from pydantic import ValidationError
+
+from actors.bus import Bus, Unreachable
+from actors.deltas import DeltaStream, Status
+from actors.messages import CallTool, Outcome, Receipt
+from actors.tools.arguments import Schema, parsed
+from actors.tools.connection import Connection
+from actors.tools.content import kept
+from events.errors import ControlRoomError, ToolError, ToolTimeout
+from events.store import BlobStore
+from events.tools import ElicitationAnswered, ElicitationRequested, ToolFailed, ToolReturned
+from events.values import Blob
+
+_log = logging.getLogger(__name__)
+
+LONGEST_ERROR: Final = 4000  # characters
+LONGEST_STATUS: Final = 300
+LONGEST_FORM: Final = 32 * 1024  # bytes of JSON
+EACH_PROGRESS: Final = 0.1  # seconds between two reports of progress that are shown
+RECEIPT_WITHIN: Final = 4.0  # seconds for the router to take a question before it is sent again
+AGAIN: Final = 15.0  # seconds after which a question is asked again that is not answered
+
+
+class Attempt:
+    """Makes one call. Await `returned` once; where it raises, `failed` tells of it."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        blobs: BlobStore,
+        connection: Connection,
+        call: CallTool,
+        deltas: DeltaStream,
+        *,
+        timeout: float,
+    ) -> None:
+        self.place = (call.session, call.turn, call.step)
+        self._bus = bus
+        self._blobs = blobs
+        self._connection = connection
+        self._call = call
+        self._deltas = deltas
+        self._timeout = timeout
+        self._began = asyncio.get_running_loop().time()
+        self._shown = 0.0
+        self._clock: asyncio.Timeout | None = None
+        self._asking = 0
+        self._left = timeout
+        self._answers: dict[str, asyncio.Future[ElicitationAnswered]] = {}
+
+    # --- the call --------------------------------------------------------------------------------
+
+    async def returned(self) -> ToolReturned:
+        """What the tool gave back, stored as far as it is long. Cancel it and the server is told.
+
+        Raises a `ToolError`; of arguments that do not fit before anything is called.
+        """
+        arguments = parsed(await self._text())
+        await self._connection.ready()
+        self._check(arguments)
+        loop = asyncio.get_running_loop()
+        self._began = loop.time()
+        try:
+            async with asyncio.timeout(self._timeout) as self._clock:
+                result = await self._connection.call(
+                    self._call.tool, arguments, self._progressed, self._elicited
+                )
+        except TimeoutError:
+            raise ToolTimeout(
+                f"tool server {self._call.server!r} gave no answer in {self._timeout:g} s, and was"
+                " told that none is wanted any more: ask for less, or raise `timeout` in its"
+                " configuration"
+            ) from None
+        finally:
+            self._clock = None
+        duration = loop.time() - self._began
+        content = await kept(result, self._blobs)
+        return ToolReturned(
+            attempt=self._call.attempt,
+            text=content.text,
+            structured=content.structured,
+            attachments=content.attachments,
+            is_error=result.is_error,
+            duration_ms=round(duration * 1000, 3),
+            protocol=self._connection.protocol,
+            implementation=self._connection.implementation,
+            notes=content.notes,
+        )
+
+    def failed(self, error: ControlRoomError) -> ToolFailed:
+        """The failure."""
+        duration = asyncio.get_running_loop().time() - self._began
+        return ToolFailed(
+            attempt=self._call.attempt,
+            error=type(error).__name__,
+            message=error.message[:LONGEST_ERROR],
+            retryable=error.retryable,
+            duration_ms=round(duration * 1000, 3),
+        )
+
+    async def _text(self) -> str:
+        text = self._call.arguments
+        if isinstance(text, Blob):
+            return (await asyncio.to_thread(self._blobs.get, text)).decode("utf-8", "replace")
+        return text
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        tool = next((t for t in self._connection.tools or () if t.name == self._call.tool), None)
+        if tool is not None:  # else the server says that it has none
+            Schema(tool.name, tool.input_schema).check(arguments)
+
+    async def _progressed(self, progress: float, total: float | None, message: str | None) -> None:
+        """Show how far it is, to whoever watches."""
+        now = asyncio.get_running_loop().time()
+        if now - self._shown < EACH_PROGRESS and (total is None or progress < total):
+            return
+        self._shown = now
+        share = f"{progress:g} of {total:g}" if total else f"{progress:g}"
+        said = f"{share}: {message}" if message else share
+        self._deltas.add(Status(" ".join(said.split())[:LONGEST_STATUS] + "\n"))
+
+    # --- what it asks the person -----------------------------------------------------------------
+
+    async def _elicited(self, params: types.ElicitRequestParams) -> types.ElicitResult:
+        """Ask the person, however long that takes: the time of the call stands still meanwhile."""
+        id = f"e{token_hex(8)}"
+        form = (
+            params.requested_schema if isinstance(params, types.ElicitRequestFormParams) else None
+        )
+        try:
+            requested = ElicitationRequested(
+                attempt=self._call.attempt,
+                id=id,
+                message=params.message[:16_000],
+                form=_bounded(form),
+                url=params.url if isinstance(params, types.ElicitRequestURLParams) else None,
+            )
+        except ValidationError:
+            raise ToolError("the tool asks the person for what cannot be shown") from None
+        answer = self._answers[id] = asyncio.get_running_loop().create_future()
+        try:
+            with self._standing_still():
+                said = await self._asked(requested, answer)
+        finally:
+            del self._answers[id]
+        if said is None:
+            return types.ElicitResult(action="cancel")
+        return types.ElicitResult(
+            action=said.action, content=said.content if said.action == "accept" else None
+        )
+
+    def answer(self, said: ElicitationAnswered) -> None:
+        """The person has answered what the tool asked."""
+        waiting = self._answers.get(said.id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(said)
+
+    async def _asked(
+        self, requested: ElicitationRequested, answer: asyncio.Future[ElicitationAnswered]
+    ) -> ElicitationAnswered | None:
+        """The answer; None where nobody is there to give one, because the turn is over."""
+        session, turn, step = self.place
+        question = Outcome(
+            session=session,
+            turn=turn,
+            step=step,
+            attempt=self._call.attempt,
+            elicited=requested,
+        )
+        while True:
+            try:
+                reply = await self._bus.request(self._call.reply, question, RECEIPT_WITHIN)
+                if Receipt.model_validate_json(reply).status == "discarded":
+                    return None
+                pause = AGAIN  # the answer may be lost on its way, and comes again then
+            except (Unreachable, ValidationError) as error:
+                _log.info("what a tool asks is not delivered yet: %s", error)
+                pause = 1.0
+            done, _ = await asyncio.wait({answer}, timeout=pause)
+            if done:
+                return answer.result()
+
+    @contextmanager
+    def _standing_still(self) -> Iterator[None]:
+        """The call's time does not pass."""
+        clock, loop = self._clock, asyncio.get_running_loop()
+        self._asking += 1
+        if clock is not None and self._asking == 1 and (due := clock.when()) is not None:
+            self._left = due - loop.time()
+            clock.reschedule(None)
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            if clock is not None and self._asking == 0 and clock is self._clock:
+                clock.reschedule(loop.time() + self._left)
+
+
+def _bounded(form: dict[str, Any] | None) -> dict[str, Any] | None:
+    import orjson
+
+    if form is not None and len(orjson.dumps(form)) > LONGEST_FORM:
+        raise ToolError("the tool asks the person for more than can be shown")
+    return form
