@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from actors.providers.config import Providers, create
 from actors.providers.port import Capabilities
+from events.errors import ConfigError
 from events.prices import Prices
 
 Model = tuple[str, str]
 """Provider and name."""
+
+MODELS: TypeAdapter[tuple[Model, ...]] = TypeAdapter(tuple[Model, ...])
+"""What a router is asked about, on `subjects.facts`."""
+FACTS: TypeAdapter[tuple[dict[str, Any] | str, ...]] = TypeAdapter(tuple[dict[str, Any] | str, ...])
+"""What it answers: of each model its fact, or why there is none."""
 
 
 class ModelFacts:
@@ -37,6 +45,16 @@ class ModelFacts:
         """Both, as a turn's facts hold them."""
         capabilities, prices = self._of(model)
         return asdict(capabilities) | {"prices": prices and prices.model_dump(mode="json")}
+
+    def told(self, models: Iterable[Model]) -> tuple[dict[str, Any] | str, ...]:
+        """The fact of each, or why there is none."""
+        found: list[dict[str, Any] | str] = []
+        for model in models:
+            try:
+                found.append(self.fact(model))
+            except ConfigError as error:
+                found.append(error.message)
+        return tuple(found)
 
     def learn(self, model: Model, capabilities: Capabilities) -> None:
         """The model's actor knows better."""

@@ -67,11 +67,7 @@ class Grounds:
 
         `by` is the principal that wants it.
         """
-        if len(config.models) > self._max:
-            raise ConfigError(
-                f"{len(config.models)} participants are more than the {self._max} allowed here: "
-                "leave some out, or raise CONTROL_ROOM_MAX_PARTICIPANTS"
-            )
+        check_size(config, self._max)
         for participant in config.models:
             for model in _models(participant):
                 spec = self._providers.find(model[0])
@@ -161,6 +157,15 @@ class Grounds:
         if daily is not None:
             facts[ACCOUNT] = {"stream": account, **daily.model_dump(mode="json")}
         return facts
+
+
+def check_size(config: SessionConfig, most: int) -> None:
+    """Raise a `ConfigError` where a session has more than so many participants."""
+    if len(config.models) > most:
+        raise ConfigError(
+            f"{len(config.models)} participants are more than the {most} allowed here: "
+            "leave some out, or raise CONTROL_ROOM_MAX_PARTICIPANTS"
+        )
 
 
 def _models(participant: Participant) -> tuple[Model, ...]:

@@ -17,6 +17,7 @@ from actors.bus import Bus, Msg
 from actors.calls import HEARTBEAT, Calls, Ensure, Key
 from actors.conductor import Conductor, Surroundings
 from actors.deciding import decide, explain
+from actors.facts import FACTS, MODELS
 from actors.grounds import Grounds
 from actors.messages import (
     COMMAND,
@@ -111,6 +112,7 @@ class RouterActor:
             await self._bus.subscribe(subjects.account(part), self._spawn(self._accounts.serve))
             await self._bus.subscribe(subjects.presets(part), self._spawn(self._presets.serve))
             await self._bus.subscribe(subjects.ping(part), self._spawn(self._pong))
+            await self._bus.subscribe(subjects.facts(part), self._spawn(self._facts))
 
     async def stop(self) -> None:
         """Stop; turns that are open go on with the next start."""
@@ -157,6 +159,16 @@ class RouterActor:
             task.add_done_callback(self._tasks.discard)
 
         return start
+
+    async def _facts(self, msg: Msg) -> None:
+        """What turns of these models would stand on now."""
+        try:
+            models = MODELS.validate_json(msg.data)
+        except ValidationError as error:
+            _log.error("a request on %s cannot be read: %s", msg.subject, explain(error))
+            return
+        known = await asyncio.to_thread(self._grounds.models.told, models)
+        await msg.respond(FACTS.dump_json(known))
 
     # --- commands --------------------------------------------------------------------------------
 

@@ -52,6 +52,11 @@ def presets(part: int | str) -> str:
     return f"room.router.{part}.preset"
 
 
+def facts(part: int | str) -> str:
+    """Requests to the owner of a partition: what it knows of models."""
+    return f"room.router.{part}.facts"
+
+
 def model(provider: str, name: str) -> str:
     """Where a configured model takes calls; its replicas share one queue group."""
     return f"room.model.{token(provider)}.{token(name)}"

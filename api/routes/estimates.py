@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 from pydantic import Field
 
-from actors.providers.port import Capabilities
+from actors import subjects
+from actors.facts import FACTS, MODELS
+from actors.grounds import check_size
 from api.attachments import MOST, NewAttachment, attached
 from api.doors import Doors, Inside
 from api.following import unknown_session
 from api.openapi import problems
-from api.price_tables import CurrentProviders
 from api.projected import all_caught_up
 from api.routes.turns import MAX_MESSAGE
 from api.strict_json import StrictJSONRoute
@@ -23,10 +24,14 @@ from events.account import Account, account_of
 from events.config import SessionConfig
 from events.envelope import Event, now
 from events.errors import ConfigError
+from events.prices import Prices
 from events.session import Session
 from events.store import BlobStore
 from events.values import Blob, Message, Value
 from projections.estimate import BudgetLeft, Estimate, Known, estimate
+
+FACTS_WITHIN = 10.0
+"""Seconds in which a router says what it knows of models."""
 
 router = APIRouter(prefix="/v1", tags=["turns"], route_class=StrictJSONRoute)
 
@@ -89,20 +94,8 @@ async def estimate_session(
 
     Neither the session nor the message is kept, and nothing is sent.
     """
-    _possible(doors, body.session)
+    check_size(body.session.config, doors.room.settings.max_participants)
     return await _estimate(doors, body.session.config, body)
-
-
-def _possible(doors: Doors, config: SessionConfig) -> None:
-    """Raise the `ConfigError` that a session of providers or of a size that are not here gets."""
-    most = doors.room.settings.max_participants
-    if len(config.models) > most:
-        raise ConfigError(
-            f"{len(config.models)} participants are more than the {most} allowed here: "
-            "leave some out, or raise CONTROL_ROOM_MAX_PARTICIPANTS"
-        )
-    for one in config.models:
-        doors.room.providers.find(one.provider)
 
 
 async def _estimate(doors: Doors, begin: SessionConfig | Sequence[Event], draft: Draft) -> Estimate:
@@ -110,17 +103,31 @@ async def _estimate(doors: Doors, begin: SessionConfig | Sequence[Event], draft:
     message = Message(content=draft.content, attachments=files)
     account = await _account(doors)
     await all_caught_up(doors)
-    providers = CurrentProviders(doors.room.providers, doors.room.settings.environment)
+    config = await asyncio.to_thread(_config, begin)
+    facts = await _facts(doors, config, strictly=isinstance(begin, SessionConfig))
 
     def work() -> Estimate:
-        known = _known(doors, _config(begin), providers)
-        return estimate(begin, message, known, doors.room.load)
+        return estimate(begin, message, _known(doors, config, facts), doors.room.load)
 
-    try:
-        made = await asyncio.to_thread(work)
-    finally:
-        await providers.close()
+    made = await asyncio.to_thread(work)
     return made.model_copy(update={"account": account})
+
+
+async def _facts(doors: Doors, config: SessionConfig, strictly: bool) -> dict[str, dict[str, Any]]:
+    """What a turn of each participant would stand on, as the session's router knows it by now.
+
+    Raises a `ConfigError` where there is no such model and `strictly` one is wanted.
+    """
+    subject = subjects.facts(subjects.partition(config.session_id))
+    wanted = MODELS.dump_json(tuple((one.provider, one.model_name) for one in config.models))
+    told = FACTS.validate_json(await doors.room.bus.request(subject, wanted, FACTS_WITHIN))
+    facts = {}
+    for one, fact in zip(config.models, told, strict=True):
+        if isinstance(fact, dict):
+            facts[one.id] = fact
+        elif strictly:
+            raise ConfigError(fact)
+    return facts
 
 
 async def _account(doors: Doors) -> BudgetLeft | None:
@@ -155,19 +162,21 @@ def _config(begin: SessionConfig | Sequence[Event]) -> SessionConfig:
     return session.config
 
 
-def _known(doors: Doors, config: SessionConfig, providers: CurrentProviders) -> dict[str, Known]:
+def _known(
+    doors: Doors, config: SessionConfig, facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Known]:
     """What is known of each participant's model."""
     models = [(one.provider, one.model_name) for one in config.models]
     past = doors.room.projections.past(models)
     known = {}
     for one in config.models:
-        provider = providers.get(one.provider)
-        able = Capabilities() if provider is None else provider.capabilities(one.model_name)
+        fact = facts.get(one.id, {})
+        prices = fact.get("prices")
         known[one.id] = Known(
-            prices=None if provider is None else provider.prices(one.model_name),
-            structured_output=able.structured_output,
-            images=able.images,
-            context_length=able.context_length,
+            prices=None if prices is None else Prices.model_validate(prices),
+            structured_output=fact.get("structured_output", False),
+            images=fact.get("images", False),
+            context_length=fact.get("context_length"),
             past=past[one.provider, one.model_name],
         )
     return known

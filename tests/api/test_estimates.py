@@ -106,3 +106,12 @@ async def test_the_most_is_what_a_budget_holds(tmp_path: Path) -> None:
         again = (await room.http.post("/v1/sessions/s1/estimate", json=message)).json()
         spent = sum(Decimal(one["cost"]["amount"]) for one in answer.json()["answers"])
         assert Decimal(again["account"]["spent"]) + Decimal(again["account"]["held"]) >= spent > 0
+
+
+async def test_without_a_router_there_is_no_estimate(tmp_path: Path) -> None:
+    async with local_room(tmp_path, PRICED) as room:
+        await room.create("s1", "a")
+        await room.stop_router()
+        answer = await room.http.post("/v1/sessions/s1/estimate", json={"content": "Hello"})
+        assert answer.status_code == 503
+        assert answer.json()["detail"]

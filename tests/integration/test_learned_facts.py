@@ -40,6 +40,9 @@ async def test_a_context_length_that_the_server_tells_trims_the_next_turn(tmp_pa
             first, second, third = [one["context_length"] for one in await facts(room)]
             assert first != 600
             assert second == third == 600
+            draft = {"content": "What would a fourth one cost?"}
+            told = (await room.http.post("/v1/sessions/s1/estimate", json=draft)).json()
+            assert told["output_tokens"]["most"] == 600, "nothing else bounds the answer"
             trimmed = [e for e in await room.store.read("s1") if isinstance(e.data, ContextTrimmed)]
             assert [event.turn for event in trimmed] == ["t2", "t3"]
             sent = [request.body["messages"] for request in server.requests]
