@@ -14,12 +14,19 @@ from actors.routing.machine import Scripts
 from actors.routing.registry import Route
 from events.canonical import HeadChain
 from events.envelope import Event
+from events.tools import (
+    ApprovalDenied,
+    ApprovalGranted,
+    ElicitationAnswered,
+    ElicitationRequested,
+)
 from events.turns import DEADLINE, Turn
-from events.types import ModelAsked, ModelCancelled, ModelDiscarded, ModelReasked
+from events.types import Input, ModelAsked, ModelCancelled, ModelDiscarded, ModelReasked
 from events.values import Blob, Text
-from tests.property.programs import Node, parsed, programs, router, spelled
+from tests.property.programs import TOOLS, WITH_TOOLS, Node, parsed, programs, router, spelled
 from tests.recorded import dumps, loads
 from tests.sessions import Blobs, Driven, replay
+from tests.tool_calls import broken, offered, returned, wants
 
 ACTIONS = ("deliver",) * 12 + (
     "pause",
@@ -61,7 +68,11 @@ class History:
     @classmethod
     def of(cls, program: Node, chosen: list[Action]) -> History:
         """Carry out the actions one after the other."""
+        blobs = Blobs()
+        tools = offered(blobs, TOOLS, approve=TOOLS[1:])
         room = Driven(
+            blobs=blobs,
+            facts={name: {"tools": tools} for name in WITH_TOOLS},
             source=Blob.of(b"program"),
             scripts=always(router(program, lambda _: None)),
             routing_pattern="script",
@@ -97,10 +108,31 @@ class History:
                 self.room.fire(key)
             elif kind == "draw":
                 self.room.draw(key, what)
+            elif kind == "call":
+                self._call(key, what)
             elif what % 4 == 0:
                 self.room.fail(key, f"{key} failed")
+            elif what % 5 in (2, 3):
+                wanted = [(*TOOLS, "s__none")[(what + n) % 3] for n in range(1 + what % 3)]
+                self.room.give(wants(*wanted), turn=self.room.turn, step=key)
             else:
                 self.room.answer(key, self._text(what))
+
+    def _call(self, key: str, what: int) -> None:
+        """Decide, answer what the tool asked, have it ask, or give its outcome."""
+        assert self._open
+        step = self._open.steps[key]
+        data: Input
+        if "" in step.questions:
+            data = ApprovalGranted() if what % 3 else ApprovalDenied(reason=f"no {what}")
+        elif step.questions:
+            data = ElicitationAnswered(id=step.questions[0], action="decline")
+        elif what % 4 == 3:
+            id = f"e{len(step.elicited)}"
+            data = ElicitationRequested(attempt=1, id=id, message="Which?")
+        else:
+            data = broken() if what % 4 == 0 else returned(self._text(what))
+        self.room.give(data, turn=self._open.id, step=key)
 
     def _text(self, what: int) -> Text:
         text = ("go", "stop", "yes")[what % 3]
@@ -130,7 +162,8 @@ class History:
             self.room.cancel(turns[which % len(turns)])
 
     def _deadline(self, which: int, what: int) -> None:
-        if self._open and self.room.machine.session.status != "paused" and what % 3 == 0:
+        due = self._open.timers[DEADLINE].armed_at if self._open else None
+        if due is not None and what % 3 == 0:
             self.room.fire(DEADLINE)
 
     def _late(self, which: int, what: int) -> None:

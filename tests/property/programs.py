@@ -10,10 +10,15 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from actors.routing.pending import Pending
-from actors.routing.steps import Answer, Failure
+from actors.routing.steps import Answer, Failure, ToolResult
 from actors.routing.turn import Turn
 
 PARTICIPANTS = "abc"
+WITH_TOOLS = "ab"
+"""Those of them that call tools before they answer."""
+ROUNDS = 2
+"""How often they do so for one answer."""
+TOOLS = ("s__x", "s__y")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,13 @@ class Wait:
 @dataclass(frozen=True)
 class Draw:
     """A number by chance."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call a tool; the value is its text, or the failure."""
+
+    tool: str
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,7 @@ Node = (
     Ask
     | Wait
     | Draw
+    | Call
     | Decide
     | Fault
     | Seq
@@ -134,7 +147,7 @@ Node = (
     | Leave
     | Finally
 )
-Step = Ask | Wait | Draw
+Step = Ask | Wait | Draw | Call
 
 
 class ProgramFault(Exception):
@@ -156,7 +169,7 @@ def router(program: Node, note: Note) -> Callable[[Turn], Coroutine[Any, Any, An
 def said(value: Any) -> Any:
     """A value as programs see it: a text, or a `Failure`."""
     match value:
-        case Answer(text=text):
+        case Answer(text=text) | ToolResult(text=text):
             return text
         case Failure() | str():
             return value
@@ -175,7 +188,7 @@ def shown(value: Any) -> str:
 
 async def _run(node: Node, turn: Turn, note: Note, at: str) -> Any:  # noqa: PLR0911, PLR0912, C901
     match node:
-        case Ask() | Wait() | Draw():
+        case Ask() | Wait() | Draw() | Call():
             return said(await _step(node, turn, at))
         case Decide(who):
             turn.decide([who], at)
@@ -228,6 +241,8 @@ def _step(node: Step, turn: Turn, at: str) -> Pending[Any]:
             return turn.timer(seconds, at)
         case Draw():
             return turn.draw(at)
+        case Call(tool):
+            return turn.call(tool, {})
 
 
 def _combined(node: All | Race, turn: Turn, note: Note, at: str) -> Pending[Any]:
@@ -274,11 +289,12 @@ _leaves: dict[type[Node], st.SearchStrategy[Node]] = {
     Ask: st.builds(Ask, _who, st.booleans()),
     Wait: st.builds(Wait, st.integers(0, 9)),
     Draw: st.just(Draw()),
+    Call: st.builds(Call, st.sampled_from(TOOLS)),
     Decide: st.builds(Decide, _who),
     Fault: st.just(Fault()),
     Loop: st.builds(Loop, _who, st.integers(1, 4)),
 }
-_KINDS = (Ask, Ask, Ask, Loop, Wait, Draw, Decide, Fault)
+_KINDS = (Ask, Ask, Ask, Loop, Wait, Draw, Call, Decide, Fault)
 _DEEPER = (Seq, All, Race, Race, Early, Catch, Choose, Leave, Finally)
 
 

@@ -8,14 +8,18 @@ one outcome at a time and then run until nothing is left to do. It shares no cod
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.property.programs import (
+    ROUNDS,
+    TOOLS,
+    WITH_TOOLS,
     All,
     Ask,
+    Call,
     Catch,
     Choose,
     Decide,
@@ -38,6 +42,14 @@ class Lost:
     """A step that failed."""
 
     message: str
+
+
+@dataclass(frozen=True)
+class Calls:
+    """An answer that wants tools called; where none may be any more, it is `text`."""
+
+    tools: tuple[str, ...]
+    text: str
 
 
 @dataclass(eq=False)
@@ -72,6 +84,7 @@ class Reference:
         self.noted: list[str] = []
         self.end: str | None = None
         self._counts: Counter[str] = Counter()
+        self._refused: deque[Slot] = deque()
         self._root = Branch()
         self._root.task = self.loop.create_task(self._main(program))
         self._quiesce()
@@ -92,6 +105,14 @@ class Reference:
     # --- tasks -----------------------------------------------------------------------------------
 
     def _quiesce(self) -> None:
+        self._run_ready()
+        while self._refused:  # what does not exist fails by itself, when all wait again
+            slot = self._refused.popleft()
+            if slot.key is not None and self.open.pop(slot.key, None) is not None:
+                self._settle(slot, Lost(""))
+                self._run_ready()
+
+    def _run_ready(self) -> None:
         while self.loop._ready:  # type: ignore[attr-defined]
             self.loop.call_soon(self.loop.stop)
             self.loop.run_forever()
@@ -156,6 +177,37 @@ class Reference:
         self.said.append(key)
         return slot
 
+    def _ask(self, who: str, label: str, parent: Branch) -> Slot:
+        """Ask; who has tools calls them, in a branch that the question belongs to."""
+        if who not in WITH_TOOLS:
+            return self._step(label, parent)
+        branch = Branch()
+        first = self._step(label, branch)
+        return self._spawn(self._tools(first, label, branch), branch, parent)
+
+    async def _tools(self, slot: Slot, label: str, branch: Branch) -> Any:
+        value = await slot.future
+        for _ in range(ROUNDS):
+            if not isinstance(value, Calls):
+                break
+            calls = [self._step(tool, branch) for tool in value.tools]
+            self._refused += (
+                call for call, tool in zip(calls, value.tools, strict=True) if tool not in TOOLS
+            )
+            for call in calls:
+                await call.future
+            value = await self._step(label, branch).future
+        return value.text if isinstance(value, Calls) else value
+
+    def _plain(self, node: Ask | Wait | Draw | Call, label: str, branch: Branch) -> Slot:
+        match node:
+            case Ask(who):
+                return self._ask(who, label, branch)
+            case Call(tool):
+                return self._step(tool, branch)
+            case _:
+                return self._step(label, branch)
+
     def _combined(self, node: All | Race, branch: Branch, at: str) -> Slot:
         slot = Slot(self.loop.create_future())
         members: list[Slot | Coroutine[Any, Any, Any]] = []
@@ -163,8 +215,8 @@ class Reference:
         for index, item in enumerate(node.items):
             place = f"{at}_{index}"
             owners.append(Branch())
-            if node.bare and isinstance(item, Ask | Wait | Draw):
-                members.append(self._step(place, branch))
+            if node.bare and isinstance(item, Ask | Wait | Draw | Call):
+                members.append(self._plain(item, place, branch))
             elif node.bare and isinstance(item, All | Race):
                 members.append(self._combined(item, branch, place))
             else:
@@ -231,8 +283,8 @@ class Reference:
 
     async def _run(self, node: Node, branch: Branch, at: str) -> Any:  # noqa: PLR0911, PLR0912, C901
         match node:
-            case Ask() | Wait() | Draw():
-                return await self._step(at, branch).future
+            case Ask() | Wait() | Draw() | Call():
+                return await self._plain(node, at, branch).future
             case Decide():
                 self.said.append(f"decided {at}")
                 return "decided"
@@ -245,15 +297,15 @@ class Reference:
                 return value
             case All() | Race():
                 return await self._combined(node, branch, at).future
-            case Loop(_, times):
+            case Loop(who, times):
                 value = "nothing"
                 for _ in range(times):
-                    value = await self._step(at, branch).future
+                    value = await self._ask(who, at, branch).future
                     if value != "go":
                         break
                 return value
-            case Choose(_, then, otherwise):
-                if await self._step(f"{at}_q", branch).future == "go":
+            case Choose(who, then, otherwise):
+                if await self._ask(who, f"{at}_q", branch).future == "go":
                     return await self._run(then, branch, f"{at}_t")
                 return await self._run(otherwise, branch, f"{at}_o")
             case Catch(body, otherwise):
@@ -262,8 +314,8 @@ class Reference:
                 except ProgramFault as fault:
                     value = await self._run(otherwise, branch, f"{at}_o")
                     return f"{fault}>{show(value)}"
-            case Early(_, body):
-                slot = self._step(f"{at}_q", branch)
+            case Early(who, body):
+                slot = self._ask(who, f"{at}_q", branch)
                 value = await self._run(body, branch, f"{at}_b")
                 return f"{show(value)}+{show(await slot.future)}"
             case Leave(body):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,46 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from actors.routing.engine import TurnEngine
+from actors.routing.offers import Offer, Offers, Tool
 from actors.routing.steps import (
     Answer,
     AskStep,
+    CallStep,
     Cancelled,
     Decided,
     Emission,
     Emitted,
     Ended,
     Failure,
+    ToolResult,
 )
 from actors.routing.turn import Facts, Turn
+from events.config import SessionConfig
 from events.types import RouteDecided
+from events.values import Blob, ToolCall
 from tests.property.histories import History, histories, write
-from tests.property.programs import Node, ProgramFault, arrivals, programs, router, shown
-from tests.property.reference import Lost, Reference
+from tests.property.programs import (
+    ROUNDS,
+    TOOLS,
+    WITH_TOOLS,
+    Node,
+    ProgramFault,
+    arrivals,
+    programs,
+    router,
+    shown,
+)
+from tests.property.reference import Calls, Lost, Reference
 from tests.sessions import config
+
+WANTED = (*TOOLS, "s__none")
+TOOLS_OF_ALL = {name: Tool("s", name.split("__")[1]) for name in TOOLS}
+
+
+def tooled(names: str) -> SessionConfig:
+    """A session whose participants may call tools so often."""
+    models = [one.model_dump() | {"tool_rounds": ROUNDS} for one in config(names).models]
+    return config(names, models=models)
 
 
 class Engine:
@@ -42,14 +66,15 @@ class Engine:
         self._keys: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._counts: dict[str, int] = {}
-        self._engine = TurnEngine(200)
+        self._engine = TurnEngine(2000)
         turn = Turn(
             self._engine,
             id="t1",
             message="Hello",
-            config=config("abc"),
+            config=tooled("abc"),
             facts=Facts(),
             last_speaker=None,
+            offers=Offers(dict.fromkeys(WITH_TOOLS, Offer(Blob.of(b"[]"), TOOLS_OF_ALL))),
         )
         self._take(self._engine.start(router(program, self.noted.append)(turn)))
 
@@ -67,8 +92,15 @@ class Engine:
             given, meant = None, "waited"
         elif kind == "draw":
             given, meant = choice, str(choice)
+        elif kind == "call":
+            given, meant = ToolResult(who, key, name), name
         elif choice % 4 == 0:
             given, meant = Failure(who, key, "Down", name), Lost(name)
+        elif choice % 5 in (3, 4):
+            wanted = tuple(WANTED[(choice + n) % 3] for n in range(1 + choice % 3))
+            calls = tuple(ToolCall(id="", name=one, arguments="{}") for one in wanted)
+            given = Answer(who, key, "calls", tool_calls=calls)
+            meant = Calls(wanted, "calls") if who in WITH_TOOLS else "calls"
         else:
             meant = ("go", "stop", "yes")[choice % 3]
             given = Answer(who, key, meant)
@@ -81,13 +113,21 @@ class Engine:
             self._take(self._engine.close())
 
     def _take(self, emissions: Any) -> None:
-        for emission in emissions:
+        due = deque(emissions)
+        while due:
+            emission = due.popleft()
             self._one(emission)
+            match emission:
+                case Emitted(CallStep(refused=str()) as call):  # as the machine does
+                    refusal = Failure(call.name, call.key, "ToolRefused", "")
+                    due.extend(self._engine.feed(call.key, refusal))
 
     def _one(self, emission: Emission) -> None:
         match emission:
             case Emitted(step):
                 label = step.instruction if isinstance(step, AskStep) else step.key.split(":")[1]
+                if isinstance(step, AskStep):
+                    assert (step.tool_choice == "none") <= (step.participant in WITH_TOOLS)
                 assert label
                 self._counts[label] = n = self._counts.get(label, 0) + 1
                 self._keys[f"{label}#{n}"], self._names[step.key] = step.key, f"{label}#{n}"
