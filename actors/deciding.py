@@ -59,13 +59,16 @@ Grounding = Callable[[SessionConfig, str, bool], Ground]
 class Decision:
     """The inputs to record (none where the command changes nothing), and what is answered.
 
-    `position` is set where the answer is an event of the past.
+    `position` is set where the answer is an event of the past. `step` is the one that a run's call
+    is, `matched` whether an earlier attempt of the run made it.
     """
 
     givens: tuple[Given, ...] = ()
     turn: str | None = None
     state: TurnStatus | None = None
     position: int | None = None
+    step: str | None = None
+    matched: bool = False
 
 
 Decide = Callable[[Session], Decision]

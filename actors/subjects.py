@@ -67,6 +67,11 @@ def tool_server(name: str) -> str:
     return f"room.tool.{token(name)}"
 
 
+def workflow(framework: str) -> str:
+    """Where a framework's actor takes runs; its replicas share one queue group."""
+    return f"room.workflow.{token(framework)}"
+
+
 def elicited(session: str, turn: str, step: str) -> str:
     """Tells the tool server of a call what the person answered to what it asked."""
     return f"room.elicited.{session}.{turn}.{step}"

@@ -11,7 +11,7 @@ from events.grants import ToolGrant
 from events.values import Id, Value
 
 History = Literal["shared", "isolated"]
-Pattern = Literal["broadcast", "coordinator", "round_robin", "voting", "script"]
+Pattern = Literal["broadcast", "coordinator", "round_robin", "voting", "script", "workflow"]
 Printable = Annotated[str, Field(min_length=1, max_length=512)]
 
 
@@ -77,6 +77,17 @@ class Participant(Value):
         return f"{self.role} ({self.id})" if self.role and self.role != self.id else self.id
 
 
+class Workflow(Value):
+    """A workflow of another framework, which runs on the session's models and on these tools.
+
+    `config` is the framework's own; each posted message is the inputs of a run.
+    """
+
+    framework: Printable
+    config: dict[str, Any]
+    tools: tuple[ToolGrant, ...] = Field(default=(), max_length=64)
+
+
 class SessionConfig(Value):
     """Who sits in a session and how it is routed.
 
@@ -91,6 +102,9 @@ class SessionConfig(Value):
     coordinator: str | None = None
     script: str | None = Field(
         default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function"
+    )
+    workflow: Workflow | None = Field(
+        default=None, description="what runs, where the pattern is workflow"
     )
     title: str | None = Field(default=None, max_length=512)
     history: History = "shared"
@@ -127,6 +141,8 @@ class SessionConfig(Value):
             )
         if self.routing_pattern == "script" and self.script is None:
             raise ValueError("a script session needs 'script': the router as 'module:function'")
+        if (self.routing_pattern == "workflow") != (self.workflow is not None):
+            raise ValueError("'workflow' belongs to the pattern 'workflow', which needs it")
         return self
 
     def participant(self, id: str) -> Participant | None:

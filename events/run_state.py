@@ -20,13 +20,7 @@ class RunState:
     """Keys of the steps by the digest of their call, in the order of the log."""
     commands: dict[str, str] = field(default_factory=dict)
     """The step of each call, by the id of the command that brought it."""
-    released: int = 0
-    """Position up to which outcomes are known to the present attempt's predecessors."""
     _made: defaultdict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
-
-    def restart(self, attempt: int, position: int) -> None:
-        """The run begins again; what was recorded up to `position` is what it did before."""
-        self.attempt, self.released = attempt, position
 
     def recorded(self, digest: str) -> str | None:
         """The step that the present attempt's next call of that digest was, if it was made."""

@@ -60,12 +60,11 @@ class RunCalled(Input):
 
 
 class RunMatched(Input):
-    """A call of a repeated run, which gets what the step of an earlier attempt got."""
+    """A call of a repeated run, which gets what the step got that an earlier attempt made of it."""
 
     type: ClassVar[str] = "run.matched"
     attempt: int = Field(ge=2)
     digest: Digest
-    matched: str = Field(description="key of the step")
 
 
 class RunCompleted(Input):

@@ -9,6 +9,17 @@ from typing import Any, Literal
 from events.config import SessionConfig
 from events.envelope import Event
 from events.ledger import ZERO, Ledger
+from events.run_state import RunState
+from events.runs import (
+    RunAsked,
+    RunCalled,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunMatched,
+    RunRestarted,
+    RunStarted,
+)
 from events.tool_steps import ToolEvent
 from events.tool_steps import fold as fold_tool
 from events.tools import TOOL_PAYLOADS
@@ -279,6 +290,24 @@ class Session:
             attempt = (event.turn or "", step.key, 1)
             self.ledger.settle(attempt, step.requested.participant, None)
 
+    def _run_started(self, event: Event, data: RunStarted) -> None:
+        turn, key = self._turn(event)
+        turn.steps[key] = Step(key, event.position, run=data)
+        turn.run = RunState(data.framework)
+
+    def _run_restarted(self, event: Event, data: RunRestarted) -> None:
+        turn, key = self._turn(event)
+        assert turn.run
+        turn.run.attempt = turn.steps[key].attempt = data.attempt
+
+    def _run_call(self, event: Event, data: RunAsked | RunCalled | RunMatched) -> None:
+        turn, key = self._turn(event)
+        assert turn.run
+        turn.run.call(data.attempt, data.digest, key, event.command)
+
+    def _run_ended(self, event: Event, data: RunCompleted | RunFailed | RunCancelled) -> None:
+        self._outcome(event, data)
+
     def _tool(self, event: Event, data: ToolEvent) -> None:
         turn, key = self._turn(event)
         fold_tool(turn, key, event.position, data)
@@ -360,4 +389,12 @@ _FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
     BudgetWarned: Session._warned,
     RouteDecided: Session._decided,
     **dict.fromkeys(TOOL_PAYLOADS, Session._tool),
+    RunStarted: Session._run_started,
+    RunRestarted: Session._run_restarted,
+    RunAsked: Session._run_call,
+    RunCalled: Session._run_call,
+    RunMatched: Session._run_call,
+    RunCompleted: Session._run_ended,
+    RunFailed: Session._run_ended,
+    RunCancelled: Session._run_ended,
 }

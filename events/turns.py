@@ -10,6 +10,8 @@ from typing import Literal
 
 from events.budgets import BudgetOverrun, BudgetRefused, BudgetRequested, BudgetReserved
 from events.config import SessionConfig
+from events.run_state import RunState
+from events.runs import RunCancelled, RunCompleted, RunFailed, RunStarted
 from events.tools import (
     ApprovalDenied,
     ApprovalRequested,
@@ -50,6 +52,9 @@ Outcome = (
     | TimerFired
     | ChanceDrawn
     | ToolOutcome
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
 )
 """What ends a step."""
 
@@ -142,6 +147,8 @@ class Step:
     wanted: ApprovalRequested | None = None
     """The call that a person is to allow."""
     granted: bool = False
+    run: RunStarted | None = None
+    """The run of a workflow that the step is."""
     elicited: dict[str, ElicitationRequested] = field(default_factory=dict)
     """What the tool has asked the person, by its id; `answered` holds what they said."""
     answered: dict[str, ElicitationAnswered] = field(default_factory=dict)
@@ -209,6 +216,8 @@ class Turn:
     ended_at: int | None = None
     discarded_at: int | None = None
     """Where an outcome of its calls was discarded last, mostly after its end."""
+    run: RunState | None = None
+    """The run that it is, where its session runs a workflow."""
 
     @property
     def somebody_answered(self) -> bool:
@@ -241,6 +250,11 @@ class Turn:
     def calls_of(self, key: str) -> list[Step]:
         """The steps that carry out the calls in the answer of step `key`, in its order."""
         return [step for step in self.steps.values() if step.use and step.use.asked_in == key]
+
+    def next_key(self, kind: str, target: str) -> str:
+        """The key of the next step of that kind and target."""
+        pair = f"{kind}:{target}"
+        return f"{pair}:{1 + sum(key.rpartition(':')[0] == pair for key in self.steps)}"
 
     @property
     def asks_person(self) -> bool:

@@ -24,6 +24,7 @@ from events.payload import Derived as Derived
 from events.payload import Input as Input
 from events.payload import Payload as Payload
 from events.presets import PRESET_PAYLOADS
+from events.runs import RUN_PAYLOADS
 from events.tools import TOOL_PAYLOADS
 from events.tools import ApprovalDenied as ApprovalDenied
 from events.tools import ToolFailed as ToolFailed
@@ -125,7 +126,7 @@ class TurnFailed(Derived):
     """The turn ended without an answer; the message says why and what to do."""
 
     type: ClassVar[str] = "turn.failed"
-    reason: Literal["nobody_answered", "deadline", "too_many_steps", "router_fault"]
+    reason: Literal["nobody_answered", "deadline", "too_many_steps", "router_fault", "run_failed"]
     message: str
 
 
@@ -361,6 +362,7 @@ PAYLOADS: tuple[type[Payload], ...] = (
     VoteCast,
     VotesTallied,
     *TOOL_PAYLOADS,
+    *RUN_PAYLOADS,
     *PRESET_PAYLOADS,
 )
 """The closed registry: a stored type that is not here raises `UnknownEvent`."""

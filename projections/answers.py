@@ -91,7 +91,9 @@ class DecisionView(Value):
 class TurnProblem(Value):
     """Why a turn ended without being completed."""
 
-    reason: Literal["nobody_answered", "deadline", "too_many_steps", "router_fault", "cancelled"]
+    reason: Literal[
+        "nobody_answered", "deadline", "too_many_steps", "router_fault", "run_failed", "cancelled"
+    ]
     message: str
 
 

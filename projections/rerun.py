@@ -125,6 +125,13 @@ class Schedule:
         self._waits.pop(calls[made].position, None)
         return calls[made]
 
+    def made(self, step: str) -> RecordedCall | None:
+        """The recorded call of that step, which was made again; None where there is none."""
+        found = next((one for one in self.run.calls if one.step == step), None)
+        if found is not None:
+            self._waits.pop(found.position, None)
+        return found
+
     def due(self, call: RecordedCall) -> bool:
         """Whether everything has happened that the log has before the outcome of `call`."""
         at = call.outcome_position
@@ -139,6 +146,10 @@ class Schedule:
         """The recorded calls that were not made, in order."""
         calls = {call.position for call in self.run.calls}
         return tuple(what for at, what in sorted(self._waits.items()) if at in calls)
+
+    def before(self, call: RecordedCall) -> str:
+        """What has to happen first, before the outcome of `call` is due."""
+        return next((what for _, what in sorted(self._waits.items())), "nothing")
 
     def _next(self) -> str:
         left = self.left()

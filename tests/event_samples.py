@@ -14,6 +14,16 @@ from events.config import Fallback, Participant, SessionConfig
 from events.envelope import Event
 from events.grants import ToolGrant
 from events.presets import PresetDeleted, PresetSaved
+from events.runs import (
+    RunAsked,
+    RunCalled,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunMatched,
+    RunRestarted,
+    RunStarted,
+)
 from events.tools import (
     ApprovalDenied,
     ApprovalGranted,
@@ -209,6 +219,29 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
     ElicitationAnswered: st.builds(
         ElicitationAnswered, id=IDS, action=st.just("accept"), content=maybe(OBJECTS)
     ),
+    RunStarted: st.builds(RunStarted, framework=TEXT),
+    RunRestarted: st.builds(RunRestarted, attempt=st.integers(2, 9), reason=TEXT),
+    RunAsked: st.builds(
+        RunAsked,
+        attempt=st.just(1),
+        participant=IDS,
+        given=BLOBS,
+        tools=maybe(BLOBS),
+        tool_choice=maybe(TEXT),
+        parameters=PARAMETERS,
+        digest=st.just("cd" * 32),
+    ),
+    RunCalled: st.builds(
+        RunCalled, attempt=st.just(1), name=TEXT, arguments=TEXTS, digest=st.just("cd" * 32)
+    ),
+    RunMatched: st.builds(RunMatched, attempt=st.just(2), digest=st.just("cd" * 32)),
+    RunCompleted: st.builds(
+        RunCompleted, attempt=st.just(1), output=TEXTS, result=TEXTS, duration_ms=FLOATS
+    ),
+    RunFailed: st.builds(
+        RunFailed, attempt=st.just(1), error=TEXT, message=TEXT, retryable=st.booleans()
+    ),
+    RunCancelled: st.builds(RunCancelled, reason=st.just("turn_ended")),
     ContextTrimmed: st.builds(
         ContextTrimmed,
         participant=IDS,

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from actors.routing.batch import Given
+from actors.routing.tool_loop import token
 from events.errors import Refused
+from events.runs import (
+    RunAsked,
+    RunCalled,
+    RunCompleted,
+    RunFailed,
+    RunMatched,
+    RunRestarted,
+)
 from events.session import Session
 from events.tools import (
     ApprovalDenied,
@@ -155,6 +164,30 @@ def _elicitation(session: Session, given: Given) -> Why:
     return None if asked else "nobody is asked that"
 
 
+def _run_call(session: Session, given: Given) -> Why:
+    turn, data = session.open, given.data
+    assert isinstance(data, RunAsked | RunCalled | RunMatched)
+    if turn is None or turn.run is None or turn.run.attempt != data.attempt:
+        return "no run makes that call"
+    if session.status == "paused":
+        return "the session is paused"
+    if isinstance(data, RunMatched):
+        recorded = turn.run.recorded(data.digest) == given.step
+        return None if recorded else "that is not the step of that call"
+    if isinstance(data, RunAsked):
+        key = turn.next_key("ask", data.participant)
+    else:
+        key = turn.next_key("call", token(data.name))
+    return None if given.step == key else f"the next step of that kind is {key}"
+
+
+def _run(session: Session, given: Given) -> Why:
+    step = _open_call(session, given)
+    if step is None or step.run is None:
+        return "no workflow runs as that step"
+    return None if step.outcome is None else "the run has ended"
+
+
 def _open_call(session: Session, given: Given) -> Step | None:
     return session.open.steps.get(given.step or "") if session.open else None
 
@@ -184,6 +217,12 @@ _CHECKS: dict[type[Payload], Callable[[Session, Given], Why]] = {
     ApprovalDenied: _approval,
     ElicitationRequested: _elicited,
     ElicitationAnswered: _elicitation,
+    RunAsked: _run_call,
+    RunCalled: _run_call,
+    RunMatched: _run_call,
+    RunRestarted: _run,
+    RunCompleted: _run,
+    RunFailed: _run,
 }
 
 _IN_OPEN_TURN = frozenset(
@@ -201,6 +240,12 @@ _IN_OPEN_TURN = frozenset(
         ApprovalDenied,
         ElicitationRequested,
         ElicitationAnswered,
+        RunAsked,
+        RunCalled,
+        RunMatched,
+        RunRestarted,
+        RunCompleted,
+        RunFailed,
     }
 )
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from actors.routing.steps import StepLimit
 
-NESTING = 64
-"""How deep branches, and combinations of combinations, may be nested."""
-
 CALLS_PER_STEP = 100
 """Bounds what a router does besides its steps: decisions, combinations, branches."""
 

@@ -102,11 +102,13 @@ class Asking:
             upto = self._session.position if step.see == "now" else turn.started_at
         known = self._of(config, step.participant, step.fallback)
         offer = self.offers.of(step.participant) if step.tools else None
-        tools = None if offer is None else offer.listed
+        tools = step.offered if offer is None else offer.listed
         tool_choice = None if tools is None else step.tool_choice
         model = (known.asked.provider, known.asked.model)
         called = chain.rounds(turn, step.continues, model)
         participant, parameters = known.participant, known.asked.parameters
+        if step.parameters is not None:
+            parameters = _with(parameters, step.parameters)
         if step.schema is not None:
             parameters = parameters.model_copy(update={"schema_": step.schema})
         window = participant.window or config.window

@@ -8,19 +8,20 @@ recovery, replay and forks share.
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal
 
-from actors.routing.allowance import NESTING, Allowance
+from actors.routing.allowance import Allowance
 from actors.routing.faults import describe
+from actors.routing.keys import Keys
 from actors.routing.pending import (
-    TAKEN,
+    NESTING,
     Branch,
     Member,
     Pending,
     Settling,
+    branched,
     dismiss,
     distinct,
     foreign,
@@ -51,7 +52,7 @@ class TurnEngine:
     def __init__(self, max_steps: int) -> None:
         self.ended = False
         self._allowance = Allowance(max_steps)
-        self._counts: dict[str, int] = {}
+        self._keys = Keys()
         self._open: dict[str, Pending[Any]] = {}
         self._owners: dict[str, Branch] = {}
         self._ready: deque[Branch] = deque()
@@ -97,12 +98,27 @@ class TurnEngine:
         except StepLimit:
             return None
         del self._open[failed]
-        key = self._key(failed.rpartition(":")[0])
+        key = self._keys.next(failed.rpartition(":")[0])
         pending.key = key
         self._open[key] = pending
         self._owners[key] = self._owners.pop(failed)
         self._owners[key].steps.append(key)
         return [Emitted(make(key))]
+
+    def inject(self, kind: str, target: str, make: Callable[[str], Step]) -> list[Emission]:
+        """Have a step done that comes from outside the router, as if it had emitted it.
+
+        Nobody waits for its outcome; where it is open when the router returns, it is cancelled.
+        """
+        if self.ended or self._root is None:
+            return []
+        try:
+            self._allowance.step()
+        except StepLimit as limit:
+            self._fault = limit
+            return self._run()
+        _, step = self._put(self._root, f"{kind}:{target}", make)
+        return [Emitted(step)]
 
     def close(self) -> list[Cancelled]:
         """Stop the router: it may emit nothing more; returns the cancellations of open steps."""
@@ -129,14 +145,20 @@ class TurnEngine:
             return Pending()
         if counted:
             self._spend(self._allowance.step)
-        key = self._key(f"{kind}:{target}")
-        step = make(key)
-        pending: Pending[Any] = Pending(key)
-        self._open[key] = pending
-        self._owners[key] = branch
-        branch.steps.append(key)
+        pending, step = self._put(branch, f"{kind}:{target}", make)
         self._out.append(Emitted(step))
         return pending
+
+    def _put(
+        self, branch: Branch, pair: str, make: Callable[[str], Step]
+    ) -> tuple[Pending[Any], Step]:
+        """A step of the branch under the next key of its pair, and what its outcome will be."""
+        key = self._keys.next(pair)
+        step = make(key)
+        pending = self._open[key] = Pending(key)
+        self._owners[key] = branch
+        branch.steps.append(key)
+        return pending, step
 
     def carry_on(self, first: Pending[Any], coroutine: Coroutine[Any, Any, Any]) -> Pending[Any]:
         """Have `coroutine` go on from the step `first`, which was emitted just now.
@@ -160,15 +182,9 @@ class TurnEngine:
         """How many of so many more steps the branches of the engine's own may take."""
         return self._allowance.spare(wanted)
 
-    def _key(self, pair: str) -> str:
-        """The key of the next step of that kind and target."""
-        n = self._counts[pair] = self._counts.get(pair, 0) + 1
-        return f"{pair}:{n}"
-
     def emitted(self, key: str) -> bool:
         """Whether a step of that key was emitted."""
-        pair, _, n = key.rpartition(":")
-        return n.isascii() and n.isdecimal() and 0 < int(n) <= self._counts.get(pair, 0)
+        return self._keys.emitted(key)
 
     def record(self, decision: Decision) -> None:
         """Emit a decision."""
@@ -259,7 +275,7 @@ class TurnEngine:
                 return ()
             for one in awaitables:
                 if not isinstance(one, Pending):
-                    branch = self._branch(one, parent)
+                    branch = branched(one, parent, self._taken)
                     members.append((branch.result, branch))
                 elif one.depth < NESTING:
                     members.append((one, None))
@@ -277,15 +293,6 @@ class TurnEngine:
         self._ready.extend(branches)
         self._taken.update(id(branch.coroutine) for branch in branches)
         return tuple(members)
-
-    def _branch(self, coroutine: Awaitable[Any], parent: Branch) -> Branch:
-        if not inspect.iscoroutine(coroutine):
-            raise RouterFault(foreign(coroutine))
-        if parent.depth >= NESTING:
-            raise RouterFault(f"branches are nested deeper than {NESTING}")
-        if id(coroutine) in self._taken or coroutine.cr_running or coroutine.cr_await is not None:
-            raise RouterFault(TAKEN)
-        return Branch(coroutine, parent.depth + 1)
 
     # --- running ---------------------------------------------------------------------------------
 

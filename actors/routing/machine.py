@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from actors.routing import asking, calling, context
+from actors.routing import asking, calling, context, workflow
 from actors.routing.admission import admit
 from actors.routing.asking import Asking, Texts
 from actors.routing.batch import Batch, Given, compare
@@ -34,6 +34,7 @@ from actors.routing.steps import (
     Emitted,
     Ended,
     Failure,
+    RunStep,
     TimerStep,
 )
 from actors.routing.turn import Facts, Turn
@@ -47,6 +48,14 @@ from events.errors import (
     RouterFault,
     StoreError,
     UnknownEvent,
+)
+from events.runs import (
+    RunAsked,
+    RunCalled,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
 )
 from events.session import Session
 from events.tools import ApprovalDenied, ApprovalGranted, ToolCancelled, ToolFailed, ToolReturned
@@ -110,15 +119,21 @@ class SessionMachine:
         for warning in self._payment.warnings(given):
             batch.add(warning, given.turn or "")
         match given.data:
-            case ModelAnswered() | ModelFailed() as data if given.step:
-                self._feed(batch, given.step, asking.outcome(given.step, data, self.texts))
-            case ToolReturned() | ToolFailed() as data if given.step:
-                step = self._open().steps[given.step]
-                self._feed(batch, given.step, calling.outcome(step, data, self.texts))
+            case (
+                ModelAnswered()
+                | ModelFailed()
+                | ToolReturned()
+                | ToolFailed()
+                | RunCompleted()
+                | RunFailed() as data
+            ) if given.step:
+                self._feed(batch, given.step, self._outcome(given.step, data))
             case (
                 BudgetReserved() | BudgetRefused() | ApprovalGranted() | ApprovalDenied() as data
             ) if given.step:
                 self._feed(batch, given.step, data)
+            case RunAsked() | RunCalled() as data if self._engine is not None:
+                self._emit(batch, workflow.injected(self._engine, data, self.texts))
             case TurnStarted():
                 self._begin(batch)
             case ChanceDrawn(value=value) if given.step:
@@ -255,6 +270,20 @@ class SessionMachine:
             raise RouterFault(f"{retry.participant} was not asked for an answer in {retry.turn}")
         return await view.ask_again(asking.repeated(step.asked, step.key, self.texts))
 
+    def _outcome(
+        self,
+        key: str,
+        data: ModelAnswered | ModelFailed | ToolReturned | ToolFailed | RunCompleted | RunFailed,
+    ) -> Any:
+        """What the router gets."""
+        match data:
+            case ToolReturned() | ToolFailed():
+                return calling.outcome(self._open().steps[key], data, self.texts)
+            case RunCompleted() | RunFailed():
+                return workflow.outcome(key, data, self.texts)
+            case _:
+                return asking.outcome(key, data, self.texts)
+
     def _feed(self, batch: Batch, key: str, outcome: Any) -> None:
         if self.session.status == "paused":
             self._held[key] = outcome
@@ -309,6 +338,8 @@ class SessionMachine:
                 case Emitted(CallStep() as call):
                     made = calling.called(call, self._offers, self.texts)
                     due.extend(self._record(batch, turn, call.key, made))
+                case Emitted(RunStep(key, framework)):
+                    batch.add(RunStarted(framework=framework), turn.id, key)
                 case Emitted(TimerStep(key, seconds)):
                     batch.add(TimerSet(seconds=seconds), turn.id, key)
                 case Emitted(DrawStep(key)):
@@ -339,6 +370,8 @@ class SessionMachine:
                 continue
             if step.asked or step.requested:
                 batch.add(ModelCancelled(reason=emission.reason), turn.id, step.key)
+            elif step.run:
+                batch.add(RunCancelled(reason=emission.reason), turn.id, step.key)
             elif step.use:
                 batch.add(ToolCancelled(reason=emission.reason), turn.id, step.key)
 

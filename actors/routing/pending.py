@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -90,7 +90,21 @@ Member = tuple[Pending[Any], Branch | None]
 """What a combination waits for; with its branch where a coroutine was given."""
 
 
+NESTING = 64
+"""How deep branches, and combinations of combinations, may be nested."""
+
 TAKEN = "a coroutine was given to gather or first twice: call its function for each time"
+
+
+def branched(coroutine: Awaitable[Any], parent: Branch, taken: Collection[int]) -> Branch:
+    """A branch of `parent` that runs the coroutine; refused where that is `taken`, by its id."""
+    if not inspect.iscoroutine(coroutine):
+        raise RouterFault(foreign(coroutine))
+    if parent.depth >= NESTING:
+        raise RouterFault(f"branches are nested deeper than {NESTING}")
+    if id(coroutine) in taken or coroutine.cr_running or coroutine.cr_await is not None:
+        raise RouterFault(TAKEN)
+    return Branch(coroutine, parent.depth + 1)
 
 
 def distinct(members: list[Member]) -> None:

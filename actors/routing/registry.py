@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from actors.routing import broadcast, coordinator, round_robin, voting
+from actors.routing import broadcast, coordinator, round_robin, voting, workflow
 from actors.routing.turn import Turn
 from events.config import Pattern
 from events.errors import UnknownEvent
@@ -17,6 +17,7 @@ ROUTERS: dict[tuple[Pattern, int], Route] = {
     ("coordinator", 1): coordinator.route,
     ("round_robin", 1): round_robin.route,
     ("voting", 1): voting.route,
+    ("workflow", 1): workflow.route,
 }
 
 CURRENT: dict[Pattern, int] = {"script": 1}

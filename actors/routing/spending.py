@@ -6,7 +6,7 @@ from outcomes, so a replay refuses and warns where the live turn did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -77,7 +77,7 @@ def unbounded(
         return "no price is known of its model: give it under 'prices' in the provider file"
     prices = Prices.model_validate(facts["prices"])
     priced = prices.most(1, 1, 0) > prices.request
-    if priced and not _length(facts, max_tokens):
+    if priced and not longest(facts, max_tokens):
         return "nothing bounds its answer: set 'max_tokens', or 'context_length' of the provider"
     strange = sorted(extra.keys() - HARMLESS)
     if strange and prices.most(1, 1, 1):
@@ -85,31 +85,34 @@ def unbounded(
     return None
 
 
-def _length(facts: Mapping[str, Any], max_tokens: int | None) -> int:
+def longest(facts: Mapping[str, Any], max_tokens: int | None) -> int:
     """Tokens that the answer can have at most; 0 where nothing bounds it."""
     told = max_tokens if facts.get("max_tokens", True) else None
     return told or facts.get("context_length") or 0
 
 
 def most(session: Session, turn: Turn, asked: ModelAsked, facts: Mapping[str, Any]) -> Decimal:
-    """What the call can cost at most, where it is not `unbounded`.
+    """What the call can cost at most, where it is not `unbounded`."""
+    prices = Prices.model_validate(facts["prices"])
+    assert turn.config
+    size = sent(context.parts(session, turn, asked), asked)
+    length = longest(facts, asked.parameters.max_tokens)
+    return prices.most(size, length, turn.config.deadline)
+
+
+def sent(parts: Iterable[context.Part], asked: ModelAsked) -> int:
+    """Tokens that the request can have at most, which shows these parts of the conversation.
 
     No tokenizer makes more tokens of a text than it has bytes; for images see `PER_IMAGE`.
     """
-    prices = Prices.model_validate(facts["prices"])
-    assert turn.config
-    size = sum(
-        PER_MESSAGE + part.size + PER_IMAGE * len(part.images)
-        for part in context.parts(session, turn, asked)
-    )
+    size = sum(PER_MESSAGE + part.size + PER_IMAGE * len(part.images) for part in parts)
     if asked.tools is not None:
         size += PER_TOOLS + asked.tools.size
     if asked.parameters.schema_ is not None:
         size += len(orjson.dumps(asked.parameters.schema_))
     if asked.parameters.extra:
         size += len(orjson.dumps(asked.parameters.extra))
-    length = _length(facts, asked.parameters.max_tokens)
-    return prices.most(size, length, turn.config.deadline)
+    return size
 
 
 def limited(config: SessionConfig | None, participant: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from events.types import Decision
-from events.values import Blob, ToolCall
+from events.values import Blob, Parameters, ToolCall
 
 
 class AskStep(NamedTuple):
@@ -23,7 +23,8 @@ class AskStep(NamedTuple):
     the participant's n-th fallback, asked `instead_of` the step that failed. With `tools`, it is
     offered those that it may use; where it `continues` a step, the calls of tools in that step's
     answer have their outcomes, and `tool_choice` "none" wants an answer without further calls.
-    What is `given` is shown in place of the conversation.
+    What is `given` is shown in place of the conversation. A workflow's run that asks brings what it
+    `offered` to the model and `parameters` of its own, which come before the participant's.
     """
 
     key: str
@@ -44,6 +45,8 @@ class AskStep(NamedTuple):
     tool_choice: Literal["none"] | None = None
     continues: str | None = None
     given: Blob | None = None
+    offered: Blob | None = None
+    parameters: Parameters | None = None
 
     def with_key(self, key: str) -> AskStep:
         """The same step under its own key."""
@@ -70,6 +73,13 @@ class CallStep(NamedTuple):
         return self._replace(key=key)
 
 
+class RunStep(NamedTuple):
+    """Run the session's workflow, of that framework."""
+
+    key: str
+    framework: str
+
+
 class TimerStep(NamedTuple):
     """Wake the router after so many seconds."""
 
@@ -83,7 +93,7 @@ class DrawStep(NamedTuple):
     key: str
 
 
-Step = AskStep | CallStep | TimerStep | DrawStep
+Step = AskStep | CallStep | RunStep | TimerStep | DrawStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from actors.routing.steps import (
     CallStep,
     DrawStep,
     Failure,
+    RunStep,
     TimerStep,
     ToolResult,
 )
-from actors.routing.tool_loop import LONGEST_NAME, ROUNDS, call, tool_loop
+from actors.routing.tool_loop import LONGEST_NAME, ROUNDS, call, token, tool_loop
 from events.config import Participant, SessionConfig
 from events.errors import RouterFault
 from events.types import RouteDecided, Tally, VoteCast, VotesTallied
@@ -172,6 +173,18 @@ class Turn:
         """
         valid.text(name, "the name of a tool", LONGEST_NAME)
         return call(self._engine, CallStep("", name, valid.arguments(arguments)))
+
+    def run(self) -> Pending[str | Failure]:
+        """Run the session's workflow; the outcome is its output.
+
+        What it asks and calls meanwhile become steps of this turn too.
+        """
+        workflow = self.config.workflow
+        if workflow is None:
+            raise RouterFault("the session has no 'workflow' to run")
+        return self._engine.emit(
+            "run", token(workflow.framework), lambda key: RunStep(key, workflow.framework)
+        )
 
     def timer(self, seconds: float, name: str = "timer") -> Pending[None]:
         """Wait for so many seconds, at most a day; pauses of the session do not count."""

@@ -36,6 +36,8 @@ def _completed(turn: Turn, value: Any, texts: Texts) -> TurnCompleted | TurnFail
         return TurnCompleted(answer=texts.spill(text))  # the router's own words
     if isinstance(value, str):
         return TurnCompleted(answer=texts.spill(str(valid.text(value, "an answer"))))
+    if turn.run is not None and isinstance(value, Failure):
+        return TurnFailed(reason="run_failed", message=value.message)
     if value is not None and not isinstance(value, Failure):
         raise RouterFault(
             f"the router returned {type(value).__name__}: return an Answer, a str or None"

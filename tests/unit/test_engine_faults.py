@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from actors.routing.allowance import CALLS_PER_STEP, NESTING
+from actors.routing.allowance import CALLS_PER_STEP
+from actors.routing.pending import NESTING
 from actors.routing.turn import Turn
 from tests.unit.router_run import Run, faulted, text
 

@@ -19,7 +19,7 @@ def test_a_repeated_run_finds_its_calls_by_digest_and_occurrence() -> None:
     run.call(1, "same", "ask:ada:1", None)
     run.call(1, "other", "ask:bob:1", None)
     run.call(1, "same", "ask:ada:2", None)
-    run.restart(2, 17)
+    run.attempt = 2
     assert run.recorded("other") == "ask:bob:1"
     assert run.recorded("same") == "ask:ada:1"
     run.call(2, "same", "ask:ada:1", None)
@@ -27,6 +27,6 @@ def test_a_repeated_run_finds_its_calls_by_digest_and_occurrence() -> None:
     run.call(2, "same", "ask:ada:2", None)
     assert run.recorded("same") is None
     run.call(2, "same", "ask:ada:3", None)
-    run.restart(3, 40)
+    run.attempt = 3
     assert run.recorded("same") == "ask:ada:1"
     assert run.steps["same"] == ["ask:ada:1", "ask:ada:2", "ask:ada:3"]
