@@ -287,7 +287,8 @@ def outcome(progress: TurnProgress) -> Text:
             by = f" · the answer is {source.participant}'s" if source else ""
             return Text(f"turn {progress.turn} completed{by} · {used}", style="dim")
         case "failed":
-            return Text(f"turn {progress.turn} failed: {safe_line(progress.problem)}", style="red")
+            why = safe_line(progress.brief_problem)
+            return Text(f"turn {progress.turn} failed: {why}", style="red")
         case "cancelled":
             why = f": {safe_line(progress.problem)}" if progress.problem else ""
             return Text(f"turn {progress.turn} cancelled{why} · {used}", style="yellow")

@@ -18,6 +18,7 @@ CallState = Literal["thinking", "streaming", "done", "failed", "cancelled"]
 TurnState = Literal["waiting", "queued", "open", "completed", "failed", "cancelled"]
 
 ENDED = ("completed", "failed", "cancelled")
+_NOBODY = "nobody answered"
 
 
 @dataclass(slots=True)
@@ -204,6 +205,14 @@ class TurnProgress:
         cost = sum((call.cost for call in calls if call.cost is not None), Decimal(0))
         priced, unpriced = sum(call.priced for call in calls), sum(call.unpriced for call in calls)
         return spent(cost, priced, unpriced)
+
+    @property
+    def brief_problem(self) -> str:
+        """Why the turn ended without an answer, less what its failed calls say themselves."""
+        failed = [call for call in self.calls.values() if call.state == "failed"]
+        reasons = "; ".join(sorted({f"{call.participant}: {call.message}" for call in failed}))
+        told = self.problem and f"{_NOBODY}: {reasons}".startswith(self.problem)
+        return _NOBODY if told else self.problem
 
     @property
     def tokens(self) -> int:

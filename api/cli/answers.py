@@ -26,7 +26,7 @@ Wait = Annotated[
 
 
 async def within(
-    work: Coroutine[Any, Any, TurnProgress], seconds: float, session: str
+    client: RoomClient, work: Coroutine[Any, Any, TurnProgress], seconds: float, session: str
 ) -> TurnProgress:
     """The turn that `work` follows; raises where it does not end in time."""
     from events.errors import ControlRoomError
@@ -35,6 +35,11 @@ async def within(
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError:
+        if (await client.session(session))["status"] == "paused":
+            raise ControlRoomError(
+                f"the turn did not end within {seconds:g} s, because session {session} is paused:"
+                f" go on with it by 'control-room resume {session}'"
+            ) from None
         raise ControlRoomError(
             f"the turn did not end within {seconds:g} s and goes on: look at it with"
             f" 'control-room show {session}', or call it off with 'control-room cancel {session}'"
@@ -59,7 +64,7 @@ async def print_answers(client: RoomClient, progress: TurnProgress) -> None:
         if call.state == "failed":
             room.complain(f"{call.participant} failed: {call.message}")
     if progress.status != "completed":
-        why = f": {progress.problem}" if progress.problem else ""
+        why = f": {progress.brief_problem}" if progress.problem else ""
         room.complain(
             f"the turn {'was cancelled' if progress.status == 'cancelled' else 'failed'}{why}"
         )

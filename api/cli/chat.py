@@ -174,7 +174,7 @@ class _Chat:
             print(f"session {talk.session}", file=sys.stderr)
         if self._as_json or not self._console.is_terminal:
             talk.show_nothing()
-        progress = self._run(within(talk.say(text), wait, talk.session))
+        progress = self._run(within(self._client, talk.say(text), wait, talk.session))
         if self._as_json:
             room.print_json(self._run(self._client.turn(talk.session, progress.turn)))
         elif not self._console.is_terminal:

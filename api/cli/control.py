@@ -91,7 +91,7 @@ def retry(
         from api.cli.conversation import Conversation
 
         talk = Conversation(client, session, None)
-        progress = await within(talk.retry(turn, participant), wait, session)
+        progress = await within(client, talk.retry(turn, participant), wait, session)
         if as_json:
             room.print_json(await client.turn(session, progress.turn))
         else:

@@ -71,11 +71,17 @@ class Conversation:
         check_message(text)
         with _interrupts() as interrupted:
             await self.make()
-            config = (await self._client.session(self.session))["config"]
+            view = await self._client.session(self.session)
             posted = await self._client.post_turn(self.session, text, attachments=self._attached)
             self._attached = []
-            self._last_posted = posted["turn"]
-            return await self._follow(config, posted["turn"], posted["position"] - 1, interrupted)
+            turn, after = posted["turn"], posted["position"] - 1
+            self._last_posted = turn
+            if view["status"] == "paused":
+                complain(
+                    f"session {self.session} is paused, and the message waits: go on with"
+                    f" 'control-room resume {self.session}'"
+                )
+            return await self._follow(view["config"], turn, after, interrupted)
 
     async def make(self) -> None:
         """Have the room begin the session, where it has not yet."""
@@ -114,15 +120,15 @@ class Conversation:
         if self._unmade is not None:
             if console is not None:
                 for line in heading({"session_id": self.session, "config": self._unmade}):
-                    console.print(line, soft_wrap=True)
+                    console.print(line, soft_wrap=not console.is_terminal)
             return
         view = await self._client.session(self.session)
         if console is not None:
             for line in heading(view):
-                console.print(line, soft_wrap=True)
+                console.print(line, soft_wrap=not console.is_terminal)
             if view["turns"]["total"]:
                 for line in await self._last_said():
-                    console.print(line, soft_wrap=True)
+                    console.print(line, soft_wrap=not console.is_terminal)
         under_way = view["turns"]["open"]
         if under_way is not None:
             turns = {turn["turn"]: turn for turn in view["turns"]["last"]}

@@ -135,7 +135,8 @@ def providers(url: Url = None, as_json: AsJson = False) -> None:
         for each in found["providers"]:
             needs = ", ".join(each["missing"])
             answers = "yes" if each["reachable"] else "no"
-            needs = f"set {needs}" if needs else "nothing more"
+            no_answer = "nothing more" if each["reachable"] else "an answer: see below"
+            needs = f"set {needs}" if needs else no_answer
             row(shown, each["id"], each["type"], answers, needs)
         room.console().print(shown)
         for each in found["providers"]:

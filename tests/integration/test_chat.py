@@ -125,6 +125,20 @@ async def test_a_session_taken_up_again_says_what_was_said(room: LocalRoom) -> N
     assert "Where were we?" in shown.text or "And this?" in shown.text
 
 
+async def test_a_heading_is_wrapped_between_words(room: LocalRoom) -> None:
+    await room.create("wrapped", "a b c d")
+    async with terminal(
+        "-m", "api.cli", "chat", "wrapped", columns=50, environment=environment(room)
+    ) as shown:
+        await shown.expect("you> ")
+        shown.type(CTRL_D)
+        assert await shown.ended() == 0
+    heading = shown.text.partition("you> ")[0].splitlines()
+    names = " ".join(line.strip() for line in heading)
+    assert "A · a (paced/instant), B · b (paced/instant), C · c (paced/instant)" in names
+    assert all(len(line.rstrip()) <= 50 for line in heading if "/help" not in line)
+
+
 async def test_nothing_said_is_no_session(room: LocalRoom) -> None:
     before = (await room.http.get("/v1/sessions?limit=1000")).json()["sessions"]
     async with terminal("-m", "api.cli", "chat", environment=environment(room)) as shown:

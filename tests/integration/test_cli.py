@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from actors.providers.config import ProviderSpec
 from api.client import LONGEST_MESSAGE
 from api.routes.turns import MAX_MESSAGE
 from events.types import RouteDecided
@@ -25,10 +26,13 @@ from tests.rooms import LocalRoom, local_room
 from tests.session_logs import SessionLog, session_config
 from tests.waiting import eventually
 
+AWAY = ProviderSpec(id="away", type="openai", config={"base_url": "http://127.0.0.1:9/v1"})
+"""One whose server is not there."""
+
 
 @pytest.fixture(scope="module")
 async def room(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRoom]:
-    async with local_room(tmp_path_factory.mktemp("room"), QUICK) as room:
+    async with local_room(tmp_path_factory.mktemp("room"), QUICK, AWAY) as room:
         yield room
 
 
@@ -116,7 +120,8 @@ async def test_a_turn_without_an_answer_is_1(room: LocalRoom) -> None:
     done = await run(room, "chat", "failing", "-m", "Hello")
     assert (done.code, done.out) == (1, "")
     assert "a failed: this model rehearses an outage" in done.err
-    assert "the turn failed" in done.err
+    assert done.err.endswith("the turn failed: nobody answered\n")
+    assert done.err.count("rehearses an outage") == 2, "each reason once"
 
 
 async def test_one_failure_leaves_the_other_answers(room: LocalRoom) -> None:
@@ -133,6 +138,17 @@ async def test_the_wait_is_bounded(room: LocalRoom) -> None:
     done = await run(room, "chat", "slow", "-m", "Hello", "--wait", "0.2")
     assert done.code == 1
     assert "goes on: look at it with 'control-room show slow'" in done.err
+
+
+async def test_a_message_to_a_paused_session_says_so(room: LocalRoom) -> None:
+    await room.create("asleep", "a")
+    await room.http.post("/v1/sessions/asleep/pause")
+    done = await run(room, "chat", "asleep", "-m", "Hello", "--wait", "0.5")
+    assert done.code == 1
+    first, last = done.err.splitlines()
+    assert "session asleep is paused, and the message waits" in first
+    assert "because session asleep is paused" in last
+    assert done.err.count("'control-room resume asleep'") == 2
 
 
 async def test_an_interrupt_calls_off_what_a_script_asked(room: LocalRoom) -> None:
@@ -219,7 +235,9 @@ async def test_sessions_models_and_providers(room: LocalRoom) -> None:
     assert "paced/steady" in (await run(room, "models")).out
     models = json.loads((await run(room, "models", "--json")).out)["models"]
     assert {"provider": "paced", "model_name": "cutting"} in models
-    assert re.search("paced +rehearsal +yes +nothing more", (await run(room, "providers")).out)
+    listed = (await run(room, "providers")).out
+    assert re.search("paced +rehearsal +yes +nothing more", listed)
+    assert re.search("away +openai +no +an answer: see below", listed)
     assert json.loads((await run(room, "providers", "--json")).out)["providers"]
 
 
