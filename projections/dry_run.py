@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from actors.routing import context
+from actors.routing import context, spending
 from actors.routing.batch import Given
 from actors.routing.machine import ENGINE, PARSERS, SessionMachine
 from actors.routing.registry import CURRENT
@@ -23,7 +23,7 @@ from events.config import SessionConfig
 from events.envelope import Event
 from events.errors import Refused
 from events.session import Session
-from events.turns import shown_size, text_size
+from events.turns import shown_size
 from events.types import (
     Input,
     ModelAnswered,
@@ -46,15 +46,14 @@ _AT = datetime(2000, 1, 1, tzinfo=UTC)
 class Question:
     """What a participant would be asked.
 
-    `characters` and `bytes` are those of all text that is sent in `messages` pieces, beside
-    `images`; `bytes` is None where an answer without bound is among it.
+    `characters` are those of all text that is sent, beside `images`. All of it has at most so many
+    `tokens`; None where an answer without bound is among it.
     """
 
     asked: ModelAsked
-    messages: int
     images: int
     characters: int
-    bytes: int | None
+    tokens: int | None
 
 
 class DryRun:
@@ -158,11 +157,10 @@ class DryRun:
         unbounded = any(isinstance(one, Blob) and one.sha256 in self._unbounded for one in texts)
         return Question(
             asked,
-            messages=len(parts),
             images=sum(len(part.images) for part in parts),
             characters=files
             + sum(one.size if isinstance(one, Blob) else len(one) for one in texts),
-            bytes=None if unbounded else files + sum(map(text_size, texts)),
+            tokens=None if unbounded else spending.sent(parts, asked),
         )
 
     # --- what is made up -----------------------------------------------------------------------

@@ -22,8 +22,7 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from actors.routing import context, trimming
-from actors.routing.spending import PER_IMAGE, PER_MESSAGE
+from actors.routing import context, spending, trimming
 from events.config import Budget, Pattern, SessionConfig
 from events.envelope import Event
 from events.ledger import Ledger
@@ -122,6 +121,7 @@ class Known:
     structured_output: bool = False
     images: bool = True
     context_length: int | None = None
+    max_tokens: bool = True
     past: Mapping[str, Past] = field(default_factory=dict)
 
 
@@ -218,7 +218,8 @@ def _usual(asked: ModelAsked, known: Known) -> int:
 
 def _longest(asked: ModelAsked, known: Known) -> int | None:
     """Tokens of the longest possible answer."""
-    return asked.parameters.max_tokens or known.context_length
+    facts = {"context_length": known.context_length, "max_tokens": known.max_tokens}
+    return spending.longest(facts, asked.parameters.max_tokens) or None
 
 
 def _expected(question: Question, known: Known) -> _Call:
@@ -233,9 +234,7 @@ def _expected(question: Question, known: Known) -> _Call:
 
 
 def _bound(question: Question, known: Known, deadline: float) -> _Call:
-    around = PER_MESSAGE * question.messages + PER_IMAGE * question.images
-    sent = None if question.bytes is None else question.bytes + around
-    answer = _longest(question.asked, known)
+    sent, answer = question.tokens, _longest(question.asked, known)
     cost = None
     if known.prices is not None and sent is not None and answer is not None:
         cost = known.prices.most(sent, answer, deadline)

@@ -177,6 +177,7 @@ def _known(
             structured_output=fact.get("structured_output", False),
             images=fact.get("images", False),
             context_length=fact.get("context_length"),
+            max_tokens=fact.get("max_tokens", True),
             past=past[one.provider, one.model_name],
         )
     return known

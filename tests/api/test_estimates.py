@@ -84,8 +84,8 @@ async def test_the_most_is_what_a_budget_holds(tmp_path: Path) -> None:
         "data": b64encode(NOTES).decode(),
     }
     seats = [
-        {"id": id, "provider": "priced", "model_name": "instant", "max_tokens": most}
-        for id, most in (("a", 100), ("b", 300))
+        {"id": id, "provider": "priced", "model_name": "instant", "max_tokens": most, "extra": more}
+        for id, most, more in (("a", 100, {}), ("b", 300, {"metadata": {"team": "research"}}))
     ]
     async with local_room(tmp_path, PRICED, daily_budget="20") as room:
         await room.create("s1", models=seats)
