@@ -18,17 +18,6 @@ from events.store import BlobStore
 from events.values import Blob
 
 
-@pytest.fixture(params=["memory", "folder", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    match request.param:
-        case "folder":
-            return f"sqlite:///{tmp_path}/new/room.db"
-        case "postgres":
-            return str(request.getfixturevalue("postgres_database"))
-        case _:
-            return "memory:"
-
-
 @pytest.fixture
 def blobs(url: str) -> Iterator[BlobStore]:
     blobs = open_blobs(url)
@@ -91,7 +80,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "room.blobs"
 
 
-def test_blobs_lie_beside_the_store_under_their_hash(folder: Path) -> None:
+def test_blobs_lie_beside_the_store_under_their_hash(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "room.blobs"
     blob = open_blobs(f"sqlite:///{folder.with_suffix('.db')}").put(b"content")
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     assert files == [Path(blob.sha256[:2]) / blob.sha256]

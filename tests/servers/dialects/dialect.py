@@ -120,3 +120,13 @@ def name_of(dialect: Dialect) -> str:
 def has(dialect: Dialect, feature: Feature) -> bool:
     """Whether it has that."""
     return feature not in dialect.lacks
+
+
+def chosen(options: Mapping[str, Any], *, limit: str, stop: str = "stop") -> dict[str, Any]:
+    """The parameters of `Sent` that stand there; `limit` and `stop` are the vendor's names."""
+    return {
+        "temperature": options.get("temperature"),
+        "max_tokens": options.get(limit),
+        "seed": options.get("seed"),
+        "stop": tuple(options.get(stop) or ()),
+    }

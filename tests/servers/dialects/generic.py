@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent, chosen
 
 TEMPLATE = {
     "model_name": "{{ config.model_name }}",
@@ -108,11 +108,8 @@ class GenericDialect:
             model=body["model_name"],
             texts=tuple((said["role"], said["content"]) for said in body["conversation"]),
             stream=body["live"],
-            temperature=settings.get("temperature"),
-            max_tokens=settings.get("limit"),
-            seed=settings.get("seed"),
-            stop=tuple(settings.get("until") or ()),
             schema=settings.get("form"),
+            **chosen(settings, limit="limit", stop="until"),
         )
 
     def authorised(self, headers: dict[str, str]) -> bool:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from actors.providers.port import Tool
-from events.values import ToolCall, Usage
+from events.values import Usage
 from tests.servers import chat
 from tests.servers.dialects.chat import ChatDialect
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
-from tests.servers.dialects.texts import TEMPLATE, texts_of
+from tests.servers.dialects.dialect import COMPLETION, MODEL, PROMPT, Feature, Sent, chosen
+from tests.servers.dialects.texts import TEMPLATE, TEXT_ALONE, TextDialect, texts_of
 
 
 class HuggingFaceDialect(ChatDialect):
@@ -36,17 +35,13 @@ def token(text: str, *, special: bool = False, **end: Any) -> bytes:
     return chat.event(item)
 
 
-class ClassicDialect:
+class ClassicDialect(TextDialect):
     """Text generation; implements `tests.servers.dialects.dialect.Dialect`."""
 
     type = "huggingface"
     name = "huggingface_classic"
     content_type = "text/event-stream"
-    lacks: Mapping[Feature, str] = {
-        "reasoning": "it is a part of the text",
-        "tools": "text is all that it takes and gives",
-        "images": "text is all that it takes and gives",
-    }
+    lacks: Mapping[Feature, str] = TEXT_ALONE
 
     def config(self, url: str) -> dict[str, Any]:
         return {"api": "classic", "base_url": url, "api_key": "${KEY}", "chat_template": TEMPLATE}
@@ -56,12 +51,6 @@ class ClassicDialect:
 
     def piece(self, text: str) -> bytes:
         return token(text)
-
-    def thought(self, text: str) -> bytes:
-        raise AssertionError("it has none")
-
-    def calls(self, *calls: ToolCall) -> list[bytes]:
-        raise AssertionError("it has none")
 
     def begin(self) -> list[bytes]:
         return []
@@ -96,15 +85,6 @@ class ClassicDialect:
             model=None,
             texts=texts_of(body["inputs"]),
             stream=body["stream"],
-            temperature=parameters.get("temperature"),
-            max_tokens=parameters.get("max_new_tokens"),
-            seed=parameters.get("seed"),
-            stop=tuple(parameters.get("stop") or ()),
             schema=parameters.get("grammar", {}).get("value"),
+            **chosen(parameters, limit="max_new_tokens"),
         )
-
-    def authorised(self, headers: dict[str, str]) -> bool:
-        return headers.get("Authorization") == f"Bearer {KEY}"
-
-    def tool_of(self, body: dict[str, Any]) -> Tool:
-        raise AssertionError("it has none")

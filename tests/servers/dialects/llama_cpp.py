@@ -18,7 +18,7 @@ from actors.providers.local_llama import LocalServer
 from actors.providers.openai import OpenAIOptions, OpenAIProvider
 from events.values import Usage
 from tests.servers.dialects.chat import ChatDialect
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent, chosen
 from tests.servers.dialects.texts import TEMPLATE, texts_of
 
 NO_WHOLE = "it always streams: there is no such option"
@@ -101,9 +101,6 @@ class LlamaCppRawDialect(LlamaCppDialect):
             model=body["model"],
             texts=texts_of(body["prompt"]),
             stream=body["stream"],
-            temperature=body.get("temperature"),
-            max_tokens=body.get("n_predict"),
-            seed=body.get("seed"),
-            stop=tuple(body.get("stop", ())),
             schema=body.get("json_schema"),
+            **chosen(body, limit="n_predict"),
         )

@@ -17,6 +17,7 @@ from tests.servers.dialects.dialect import (
     SERVED,
     Feature,
     Sent,
+    chosen,
 )
 
 CREATED = "2025-10-17T23:14:07.414671Z"
@@ -125,13 +126,10 @@ class OllamaDialect:
             model=body["model"],
             texts=tuple((message["role"], message["content"]) for message in body["messages"]),
             stream=body["stream"],
-            temperature=options.get("temperature"),
-            max_tokens=options.get("num_predict"),
-            seed=options.get("seed"),
-            stop=tuple(options.get("stop", ())),
             tools=tuple(tool["function"]["name"] for tool in body.get("tools", ())),
             schema=body.get("format"),
             images=sum(len(message.get("images", ())) for message in body["messages"]),
+            **chosen(options, limit="num_predict"),
         )
 
     def authorised(self, headers: dict[str, str]) -> bool:

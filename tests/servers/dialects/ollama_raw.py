@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from events.values import Usage
-from tests.servers.dialects.dialect import COMPLETION, PROMPT, Feature, Sent
+from tests.servers.dialects.dialect import COMPLETION, PROMPT, Feature, Sent, chosen
 from tests.servers.dialects.ollama import OllamaDialect, last, line
 from tests.servers.dialects.texts import TEMPLATE, texts_of
 
@@ -43,9 +43,6 @@ class OllamaRawDialect(OllamaDialect):
             model=body["model"],
             texts=texts_of(body["prompt"]),
             stream=body["stream"],
-            temperature=options.get("temperature"),
-            max_tokens=options.get("num_predict"),
-            seed=options.get("seed"),
-            stop=tuple(options.get("stop", ())),
             schema=body.get("format"),
+            **chosen(options, limit="num_predict"),
         )

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from actors.providers.port import Tool
-from events.values import ToolCall, Usage
+from events.values import Usage
 from tests.servers.dialects.chat import ChatDialect
-from tests.servers.dialects.dialect import KEY, MODEL, Feature, Sent
-from tests.servers.dialects.texts import TEMPLATE, texts_of
+from tests.servers.dialects.dialect import MODEL, Feature, Sent, chosen
+from tests.servers.dialects.texts import TEMPLATE, TEXT, TEXT_ALONE, TextDialect, texts_of
 
 
 class OobaboogaDialect(ChatDialect):
@@ -27,7 +26,7 @@ class OobaboogaDialect(ChatDialect):
         return json.dumps({"error": error}).encode()
 
 
-class LegacyDialect:
+class LegacyDialect(TextDialect):
     """The API of 2023: one text, whole; implements `tests.servers.dialects.dialect.Dialect`.
 
     The pieces of an answer are parts of its one string here, so that it may come in packets.
@@ -40,10 +39,8 @@ class LegacyDialect:
         "stream": "this API answers all at once",
         "usage": "this API counts nothing",
         "length": "this API does not tell why an answer ends",
-        "reasoning": "it is a part of the text",
-        "tools": "text is all that it takes and gives",
-        "schema": "text is all that it takes and gives",
-        "images": "text is all that it takes and gives",
+        "schema": TEXT,
+        **TEXT_ALONE,
     }
 
     def config(self, url: str) -> dict[str, Any]:
@@ -54,12 +51,6 @@ class LegacyDialect:
 
     def piece(self, text: str) -> bytes:
         return json.dumps(text)[1:-1].encode()
-
-    def thought(self, text: str) -> bytes:
-        raise AssertionError("it has none")
-
-    def calls(self, *calls: ToolCall) -> list[bytes]:
-        raise AssertionError("it has none")
 
     def begin(self) -> list[bytes]:
         return [b'{"results": [{"text": " ']  # the model's own first space
@@ -79,15 +70,5 @@ class LegacyDialect:
             model=None,
             texts=texts_of(body["prompt"]),
             stream=False,
-            temperature=body.get("temperature"),
-            max_tokens=body.get("max_new_tokens"),
-            seed=body.get("seed"),
-            stop=tuple(body.get("stopping_strings", ())),
+            **chosen(body, limit="max_new_tokens", stop="stopping_strings"),
         )
-
-    def authorised(self, headers: dict[str, str]) -> bool:
-        # It knows no keys; a proxy before it may.
-        return headers.get("Authorization") == f"Bearer {KEY}"
-
-    def tool_of(self, body: dict[str, Any]) -> Tool:
-        raise AssertionError("it has none")
