@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import orjson
 from pydantic import ValidationError
 
 from actors.messages import (
+    AnswerElicitation,
     AnyCommand,
+    Approve,
     CancelTurn,
     Close,
     CreateSession,
@@ -23,7 +26,8 @@ from events.config import SessionConfig
 from events.errors import ConfigError, Refused
 from events.faults import faults
 from events.session import Done, Session
-from events.turns import TurnStatus
+from events.tools import ApprovalDenied, ApprovalGranted, ElicitationAnswered
+from events.turns import Step, Turn, TurnStatus
 from events.types import (
     Input,
     Retry,
@@ -36,7 +40,7 @@ from events.types import (
     TurnQueued,
     TurnStarted,
 )
-from events.values import Blob, Semantics
+from events.values import SPILL, Blob, Semantics
 
 
 class NotFound(ConfigError):
@@ -105,6 +109,8 @@ def decide(
             return _retry(session, config, command, ground)
         case CancelTurn():
             return _cancel(session, command)
+        case Approve() | AnswerElicitation():
+            return _decided_by_person(session, command)
         case Reconfigure():
             return _reconfigure(config, command, check)
         case _:
@@ -147,6 +153,12 @@ def _is_repetition(command: AnyCommand, done: Done) -> bool:
             return retry == command.retry
         case CancelTurn(), TurnCancelled():
             return done.turn == command.turn
+        case Approve(), ApprovalGranted() | ApprovalDenied() as said:
+            same = command.granted is isinstance(said, ApprovalGranted)
+            return same and (done.turn, done.step) == (command.turn, command.step)
+        case AnswerElicitation(), ElicitationAnswered() as said:
+            same = (said.action, said.content) == (command.action, command.content)
+            return same and (done.turn, done.step) == (command.turn, command.step)
         case (
             (Reconfigure(), SessionReconfigured())
             | (Pause(), SessionPaused())
@@ -264,6 +276,58 @@ def _cancel(session: Session, command: CancelTurn) -> Decision:
         raise Refused(f"turn {turn.id!r} has {turn.status} already")
     given = Given(TurnCancelled(reason=command.reason), command.by, command.id, turn.id)
     return Decision((given,), turn.id, "cancelled")
+
+
+def _decided_by_person(session: Session, command: Approve | AnswerElicitation) -> Decision:
+    turn = session.turns.get(command.turn)
+    if turn is None:
+        raise NotFound(f"session {session.stream!r} has no turn {command.turn!r}")
+    step = turn.steps.get(command.step)
+    if step is None or step.use is None:
+        raise NotFound(f"turn {turn.id!r} has no call of a tool in step {command.step!r}")
+    if isinstance(command, Approve):
+        return _approve(command, turn, step)
+    return _answer(command, turn, step)
+
+
+def _approve(command: Approve, turn: Turn, step: Step) -> Decision:
+    if step.wanted is None:
+        raise Refused(f"step {step.key!r} of turn {turn.id!r} needs nobody's approval")
+    denied = isinstance(step.outcome, ApprovalDenied)
+    if step.granted if command.granted else denied:
+        return Decision(turn=turn.id, state=turn.status)
+    if step.granted or denied:
+        raise Refused(f"the call was {'granted' if step.granted else 'denied'} already")
+    if "" not in step.questions:
+        raise Refused(f"the call is not wanted any more: turn {turn.id!r} has {turn.status}")
+    kind = ApprovalGranted if command.granted else ApprovalDenied
+    return _said(command, turn, step, kind(reason=command.reason))
+
+
+def _answer(command: AnswerElicitation, turn: Turn, step: Step) -> Decision:
+    open = [id for id in step.questions if id]
+    question = command.question or (open[0] if len(open) == 1 else None)
+    if question is None:
+        which = f"name one of {', '.join(open)}" if open else "it has been answered, or is over"
+        raise Refused(f"step {step.key!r} of turn {turn.id!r} asks {len(open)} questions: {which}")
+    if question not in step.elicited:
+        raise NotFound(f"step {step.key!r} of turn {turn.id!r} has asked no {question!r}")
+    said = ElicitationAnswered(id=question, action=command.action, content=command.content)
+    if step.answered.get(question) == said:
+        return Decision(turn=turn.id, state=turn.status)
+    if question not in open:
+        raise Refused(f"question {question!r} was answered already, or its call is over")
+    if command.content is not None and command.action != "accept":
+        raise ConfigError("'content' goes with the action 'accept' alone: leave it out")
+    size = len(orjson.dumps(command.content))
+    if size > SPILL:
+        raise ConfigError(f"the content has {size} bytes, and may have {SPILL}: shorten it")
+    return _said(command, turn, step, said)
+
+
+def _said(command: Approve | AnswerElicitation, turn: Turn, step: Step, data: Input) -> Decision:
+    given = Given(data, command.by, command.id, turn.id, step.key, step.position)
+    return Decision((given,), turn.id, "open")
 
 
 def _change_status(session: Session, command: Pause | Resume | Close) -> Decision:

@@ -206,6 +206,27 @@ class CancelTurn(Command):
     reason: str = Field(default="", max_length=1000)
 
 
+class Approve(Command):
+    """Allow the call of a tool that waits for a person, or (not `granted`) do not allow it."""
+
+    op: Literal["approve"] = "approve"
+    turn: Id
+    step: str = Field(max_length=256)
+    granted: bool
+    reason: str = Field(default="", max_length=4000)
+
+
+class AnswerElicitation(Command):
+    """Answer what a tool asks while it works; `question` may be left out where there is one."""
+
+    op: Literal["answer"] = "answer"
+    turn: Id
+    step: str = Field(max_length=256)
+    question: Id | None = None
+    action: Literal["accept", "decline", "cancel"]
+    content: dict[str, Any] | None = None
+
+
 class Pause(Command):
     """Issue no new step until resumed."""
 
@@ -225,7 +246,16 @@ class Close(Command):
 
 
 AnyCommand = (
-    CreateSession | Reconfigure | PostTurn | RetryTurn | CancelTurn | Pause | Resume | Close
+    CreateSession
+    | Reconfigure
+    | PostTurn
+    | RetryTurn
+    | CancelTurn
+    | Approve
+    | AnswerElicitation
+    | Pause
+    | Resume
+    | Close
 )
 COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="op")])
 

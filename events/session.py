@@ -73,6 +73,7 @@ class Done:
     position: int
     turn: str | None
     payload: Payload
+    step: str | None = None
 
 
 class Session:
@@ -105,7 +106,8 @@ class Session:
         """Fold one event. Events must come in order and without gaps."""
         self.position = event.position
         if event.command is not None and event.data.kind == "input":
-            self.commands.setdefault(event.command, Done(event.position, event.turn, event.data))
+            done = Done(event.position, event.turn, event.data, event.step)
+            self.commands.setdefault(event.command, done)
         if (fold := _FOLDS.get(type(event.data))) is not None:
             fold(self, event, event.data)
 
