@@ -19,7 +19,7 @@ LOCKED := install --no-compile --no-deps --require-hashes --requirement
 STALE := $(shell test -x $(BIN)/python && \
 	{ test ! -e $(VENV)/made-in || test "$$(cat $(VENV)/made-in)" = "$(CURDIR)"; } || echo yes)
 ifeq ($(STALE),yes)
-.PHONY: $(BIN)/python $(VENV)/run.stamp $(VENV)/test.stamp
+.PHONY: $(BIN)/python $(VENV)/run.stamp $(VENV)/test.stamp $(VENV)/crewai.stamp
 endif
 
 .DEFAULT_GOAL := help
@@ -32,7 +32,7 @@ help: ## Show this list
 run: $(VENV)/run.stamp ## Start the room and hold the demonstration (DEMO=0: only start)
 	@exec $(BIN)/control-room serve $(if $(filter 0 no off false,$(DEMO)),--no-demo,--demo) $(ARGS)
 
-test: $(VENV)/test.stamp ## Run every test but the chaos runs
+test: $(VENV)/test.stamp $(VENV)/crewai.stamp ## Run every test but the chaos runs
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --durations=15 -m "not chaos" $(ARGS)
 
 install: $(VENV)/test.stamp ## Install what the room, its tests and the checks need
@@ -60,15 +60,17 @@ chaos-short: ## The same for a minute
 
 # The versions already locked stay, unless UPGRADE=1 asks for the newest.
 UV ?= $(or $(shell command -v uv),$(wildcard $(BIN)/uv))
-COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
 	$(if $(UPGRADE),--upgrade)
 
 lock: ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: newest versions)
 	@test -n "$(UV)" || { echo "make lock needs uv: install it, or name it with UV=..." >&2; exit 1; }
-	@$(COMPILE) --group build --output-file requirements/run.txt
-	@$(COMPILE) --group build --group test --group lint \
+	@$(COMPILE) pyproject.toml --group build --output-file requirements/run.txt
+	@$(COMPILE) pyproject.toml --group build --group test --group lint \
 		--constraint requirements/run.txt --output-file requirements/test.txt
+	@sed -n 's/^\(ray==[^ ]*\).*/\1/p' requirements/run.txt | $(COMPILE) \
+		requirements/crewai.in - --output-file requirements/crewai.txt
 
 clean: ## Remove caches and build output (never a room's data)
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -100,3 +102,8 @@ $(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(BIN)/python
 	@$(PIP) $(LOCKED) requirements/test.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/run.stamp $@
+
+# CrewAI's own environment (about a minute, and a gigabyte): its tests run the real one.
+$(VENV)/crewai.stamp: requirements/crewai.txt $(VENV)/test.stamp
+	@CONTROL_ROOM_HOME=$(CURDIR)/$(VENV) $(BIN)/control-room frameworks install crewai
+	@touch $@

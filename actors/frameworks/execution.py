@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypedDict
 
 from actors.frameworks.port import BadWorkflow, Doors, Result, WorkflowFault
@@ -41,16 +42,26 @@ async def execute(request: Request) -> Reply:
         result = await chosen.execute(
             request["config"], request["inputs"], request["models"], Doors(**request["doors"])
         )
-    except WorkflowFault as fault:
-        return {
-            "fault": {"configuration": isinstance(fault, BadWorkflow), "message": fault.message}
-        }
     except Exception as error:
         # Frameworks raise whatever they like; an error of theirs crosses as text, or not at all.
-        return {"fault": {"configuration": False, "message": _said(error)}}
+        return {"fault": _fault(error)}
     return {"result": result}
 
 
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _fault(error: BaseException) -> Fault:
+    errors = [*_leaves(error)]
+    chosen = next((each for each in errors if isinstance(each, WorkflowFault)), errors[0])
+    if isinstance(chosen, WorkflowFault):
+        return {"configuration": isinstance(chosen, BadWorkflow), "message": chosen.message}
+    text = " ".join(str(chosen).split())
+    name = type(chosen).__name__
+    return {"configuration": False, "message": f"{name}: {text}" if text else name}
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves: what is raised beside an open connection comes out in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

@@ -14,6 +14,7 @@ from api.cli import (
     control,
     costs,
     events,
+    frameworks,
     presets,
     replay,
     room,
@@ -75,6 +76,7 @@ app.command(epilog=control.RESUME_EPILOG)(control.resume)
 app.command(epilog=control.CLOSE_EPILOG)(control.close)
 app.command(epilog=replay.EPILOG)(replay.replay)
 app.add_typer(audit.app, name="audit")
+app.add_typer(frameworks.app, name="frameworks")
 app.add_typer(presets.app, name="presets")
 app.command(epilog=sessions.MODELS_EPILOG)(sessions.models)
 app.command(epilog=sessions.PROVIDERS_EPILOG)(sessions.providers)

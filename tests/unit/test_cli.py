@@ -30,7 +30,7 @@ COMMANDS = (
     ("serve",), ("chat",), ("sessions",), ("show",), ("costs",), ("events",), ("cancel",),
     ("retry",), ("pause",), ("resume",), ("close",), ("replay",), ("models",), ("providers",),
     ("audit", "verify"), ("choices",), ("presets", "list"), ("presets", "save"),
-    ("presets", "delete"),
+    ("presets", "delete"), ("frameworks",), ("frameworks", "install"),
 )  # fmt: skip
 
 

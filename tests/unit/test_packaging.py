@@ -32,7 +32,7 @@ def pins(lock: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "test.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "test.txt", "crewai.txt"])
 def test_lock_pins_and_hashes_everything_and_names_no_registry(lock: str) -> None:
     assert len(pins(lock)) > 50
     text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
@@ -41,6 +41,11 @@ def test_lock_pins_and_hashes_everything_and_names_no_registry(lock: str) -> Non
 
 def test_tests_run_on_the_versions_that_the_room_runs_on() -> None:
     assert pins("run.txt").items() <= pins("test.txt").items()
+
+
+def test_ray_can_run_an_actor_in_the_environment_of_crewai() -> None:
+    (room,) = (pin for pin in pins("run.txt") if pin.startswith("ray=="))
+    assert room in pins("crewai.txt")
 
 
 def test_locks_hold_what_the_project_asks_for() -> None:
@@ -87,3 +92,4 @@ def test_wheel_holds_every_module_and_the_command(tmp_path: Path) -> None:
     assert modules
     assert {name for name in held if name.endswith(".py")} == modules
     assert all(name.split("/")[0] in packages for name in held)
+    assert "actors/frameworks/requirements/crewai.txt" in held

@@ -1,0 +1,52 @@
+"""The MCP door, by the older client library that CrewAI's environment has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from mcp import ClientSession, McpError
+from mcp.client.streamable_http import streamable_http_client
+
+from actors.frameworks.port import Doors, WorkflowFailed
+from actors.frameworks.tools import Tool, result_text
+
+_PATIENCE = httpx.Timeout(None, connect=30.0)
+"""Seconds. The door itself bounds a call, and a person may have to grant it."""
+
+
+@asynccontextmanager
+async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
+    """The tools at the door, by name, for as long as it is open."""
+    headers = {"Authorization": f"Bearer {doors.token}"}
+    async with (
+        httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False) as http,
+        streamable_http_client(doors.mcp_url, http_client=http) as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        listed: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = await session.list_tools(cursor)
+            listed += page.tools
+            cursor = page.nextCursor
+            if not cursor:
+                break
+        yield tuple(
+            Tool(tool.name, tool.description or "", tool.inputSchema, _calling(session, tool.name))
+            for tool in sorted(listed, key=lambda tool: str(tool.name))
+        )
+
+
+def _calling(session: ClientSession, name: str) -> Callable[[Mapping[str, Any]], Awaitable[str]]:
+    async def call(arguments: Mapping[str, Any]) -> str:
+        try:
+            result = await session.call_tool(name, dict(arguments))
+        except McpError as error:
+            raise WorkflowFailed(f"the tool {name!r} could not be called: {error}") from error
+        return result_text(result.model_dump(mode="json", by_alias=True))
+
+    return call

@@ -1,0 +1,51 @@
+"""The MCP door, by the client library of the room's own environment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+
+from actors.frameworks.port import Doors, WorkflowFailed
+from actors.frameworks.tools import Tool, result_text
+
+_PATIENCE = httpx2.Timeout(None, connect=30.0)
+"""Seconds. The door itself bounds a call, and a person may have to grant it."""
+
+
+@asynccontextmanager
+async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
+    """The tools at the door, by name, for as long as it is open.
+
+    Raises `WorkflowFailed` where the door cannot be reached.
+    """
+    headers = {"Authorization": f"Bearer {doors.token}"}
+    http = httpx2.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False)
+    async with http, Client(streamable_http_client(doors.mcp_url, http_client=http)) as client:
+        listed: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = await client.list_tools(cursor=cursor)
+            listed += page.tools
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        yield tuple(
+            Tool(tool.name, tool.description or "", tool.input_schema, _calling(client, tool.name))
+            for tool in sorted(listed, key=lambda tool: str(tool.name))
+        )
+
+
+def _calling(client: Client, name: str) -> Callable[[Mapping[str, Any]], Awaitable[str]]:
+    async def call(arguments: Mapping[str, Any]) -> str:
+        try:
+            result = await client.call_tool(name, dict(arguments))
+        except MCPError as error:
+            raise WorkflowFailed(f"the tool {name!r} could not be called: {error}") from error
+        return result_text(result.model_dump(mode="json", by_alias=True))
+
+    return call

@@ -1,0 +1,100 @@
+"""Environments of frameworks: made from a lock, told from what is not one, and lent our code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from actors.frameworks import environments
+from actors.frameworks.remote import placement
+from api.cli import app
+from events.errors import ConfigError, ControlRoomError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def no_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock with nothing in it, which installs without the network."""
+    lock = tmp_path / "crewai.txt"
+    lock.write_text("# nothing\n")
+    monkeypatch.setattr(environments, "lock_of", lambda name: lock)
+    return lock
+
+
+def command(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"CONTROL_ROOM_HOME": str(home)})
+
+
+def test_what_is_not_installed_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    assert environments.state_of("crewai", tmp_path) == "not installed"
+    with pytest.raises(ConfigError, match=r"run `control-room frameworks install crewai`"):
+        placement("crewai", tmp_path)
+    assert placement(None, tmp_path) == {}
+
+
+def test_an_environment_is_made_once_and_anew_when_its_lock_changes(
+    tmp_path: Path, no_libraries: Path
+) -> None:
+    assert environments.install("crewai", tmp_path) is True
+    assert environments.state_of("crewai", tmp_path) == "installed"
+    assert environments.install("crewai", tmp_path) is False
+
+    no_libraries.write_text("# another release\n")
+    assert environments.state_of("crewai", tmp_path) == "outdated"
+    with pytest.raises(ConfigError, match="is outdated: run"):
+        environments.interpreter_of("crewai", tmp_path)
+    assert environments.install("crewai", tmp_path) is True
+    assert environments.state_of("crewai", tmp_path) == "installed"
+
+
+@pytest.mark.usefixtures("no_libraries")
+def test_of_the_room_an_environment_has_only_the_actors(tmp_path: Path) -> None:
+    environments.install("crewai", tmp_path)
+    site = next((tmp_path / "frameworks/crewai/lib").glob("python*/site-packages"))
+    (site / "actors").symlink_to(tmp_path)  # where the room was before it moved
+    python = placement("crewai", tmp_path)["py_executable"]
+
+    def imports(module: str) -> int:
+        return subprocess.run([python, "-P", "-c", f"import {module}"], check=False).returncode
+
+    assert imports("actors.frameworks.port") == 0
+    assert imports("actors.frameworks.registry") == 0
+    assert imports("events") == 1
+
+
+def test_without_the_network_nothing_is_installed_and_the_reason_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(ControlRoomError, match=r"libraries of crewai .* No matching distribution"):
+        environments.install("crewai", tmp_path)
+    assert environments.state_of("crewai", tmp_path) == "not installed"
+
+    said = command(tmp_path, "frameworks", "install", "crewai")
+    assert said.exit_code == 1
+    assert "takes the network" in said.stderr
+
+
+@pytest.mark.usefixtures("no_libraries")
+def test_the_command_lists_and_installs(tmp_path: Path) -> None:
+    before = json.loads(command(tmp_path, "frameworks", "--json").stdout)["frameworks"]
+    states = {each["name"]: (each["environment"], each["state"]) for each in before}
+    assert states["crewai"] == ("crewai", "not installed")
+    assert states["langchain"] == (None, "installed")
+    assert "frameworks install crewai" in command(tmp_path, "frameworks").stdout
+
+    assert command(tmp_path, "frameworks", "install", "crewai").exit_code == 0
+    assert "crewai is installed in" in command(tmp_path, "frameworks", "install", "crewai").stdout
+    assert "frameworks install" not in command(tmp_path, "frameworks").stdout
+
+
+def test_only_what_needs_an_environment_is_installed(tmp_path: Path) -> None:
+    said = command(tmp_path, "frameworks", "install", "langchain")
+    assert said.exit_code == 2
+    assert "only crewai has to be installed" in said.stderr
