@@ -13,7 +13,10 @@ NO_PRICE = "'-' and 'unpriced': no price is known, so these calls may have cost 
 
 
 def money(amount: Decimal | str) -> str:
-    """US dollars, with as many digits as a small sum needs."""
+    """US dollars as every table, line and heading has them: two digits, or up to six if needed.
+
+    JSON has every sum exactly.
+    """
     value = Decimal(amount)
     if 0 < value < _LEAST:
         return f"< ${_LEAST}"

@@ -83,6 +83,11 @@ def costs(
         console = room.console()
         for part in costs_shown(report, by):
             console.print(part)
+        if session is not None:
+            from api.cli.budgets import budget_lines
+
+            for line in budget_lines((await client.session(session))["config"], report):
+                console.print(line)
         return room.OK
 
     room.with_room(url, work)

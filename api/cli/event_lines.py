@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from rich.text import Text
 
 from api.client_messages import Event
+from api.money import money
 from api.terminal_text import safe_line
 
 _STYLES = {"session": "magenta", "turn": "bold", "model": "cyan", "route": "yellow"}
@@ -33,17 +35,13 @@ def _says(event: Event) -> str:
             return _turn(data)
         case "model", _, kind:
             return f"{_who(event)}: {_model(kind, data)}"
+        case "budget", _, kind:
+            return _budget(kind, data)
         case "timer", _, _:
             seconds = f" in {data['seconds']:g} s" if "seconds" in data else ""
             return f"{event.step or ''}{seconds}"
-        case "route", _, _:
-            fallback = f" (fallback: {data['fallback']})" if data.get("fallback") else ""
-            return f"{', '.join(data['participants'])}{_because(data)}{fallback}"
-        case "vote", _, _:
-            return f"{data['voter']} → {data['choice'] or 'nobody'}{_because(data)}"
-        case "votes", _, _:
-            counts = ", ".join(f"{each['participant']} {each['votes']}" for each in data["tallies"])
-            return f"{data['winner']} wins: {counts}"
+        case "route" | "vote" | "votes" as what, _, _:
+            return _decision(what, data)
         case _:
             return ", ".join(f"{name}={value}" for name, value in data.items())
 
@@ -95,6 +93,38 @@ def _model(kind: str, data: Mapping[str, Any]) -> str:
             return f"attempt {data['attempt']}: {data['reason']}"
         case _:
             return str(data.get("reason", ""))
+
+
+def _decision(what: str, data: Mapping[str, Any]) -> str:
+    match what:
+        case "route":
+            fallback = f" (fallback: {data['fallback']})" if data.get("fallback") else ""
+            return f"{', '.join(data['participants'])}{_because(data)}{fallback}"
+        case "vote":
+            return f"{data['voter']} → {data['choice'] or 'nobody'}{_because(data)}"
+        case _:
+            counts = ", ".join(f"{each['participant']} {each['votes']}" for each in data["tallies"])
+            return f"{data['winner']} wins: {counts}"
+
+
+def _budget(kind: str, data: Mapping[str, Any]) -> str:
+    """US dollars as everywhere; the log has them exactly."""
+    who = data.get("participant") or "the session"
+    match kind:
+        case "warned":
+            share = f"{Decimal(data['share']):.0%}"
+            return f"{who}: {share} of {money(data['limit'])} reached, {money(data['spent'])} spent"
+        case "exceeded":
+            whose = f"the {data['scope']}'s budget of {money(data['limit'])}"
+            if data.get("unbounded"):
+                return f"{who}: {whose}: {data['unbounded']}"
+            spent = f"{money(data['spent'])} spent, {money(data['held'])} held"
+            return f"{who}: {whose} has no {money(data['needed'])} left: {spent}"
+        case "settled":
+            return f"{data['step']}: {money(data['cost'])}"
+        case _:
+            of = f"{money(data['amount'])} of {money(data['limit'])}"
+            return f"{data.get('participant') or data.get('step')}: {of} ({data['account']})"
 
 
 def _because(data: Mapping[str, Any]) -> str:

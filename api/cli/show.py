@@ -33,12 +33,14 @@ def show(session: SessionArgument, url: Url = None, as_json: AsJson = False) -> 
         if as_json:
             room.print_json(await _transcript(client, session))
             return room.OK
+        from api.cli.budgets import budget_lines
         from api.cli.heading import heading
 
         console = room.console()
         view = await client.session(session)
-        for line in heading(view):
-            console.print(line, soft_wrap=True)
+        budgets = budget_lines(view["config"], await client.costs(session))
+        for line in (*heading(view), *budgets):
+            console.print(line, soft_wrap=not console.is_terminal)
         async for line in conversation_lines(client, session, view["config"]):
             # A terminal wraps between words; in a pipe a line stays whole.
             console.print(line, soft_wrap=not console.is_terminal)

@@ -72,6 +72,31 @@ async def test_bounds_that_cannot_be_are_wrong_use(room: LocalRoom) -> None:
         assert why in done.err, wrong
 
 
+async def test_budgets_and_their_warnings_are_shown(room: LocalRoom) -> None:
+    seat = {"provider": "priced", "model_name": "instant", "max_tokens": 9}
+    seats = [{"id": "a", "budget": "0.30", **seat}, {"id": "b", **seat}]
+    await room.create("bounded", models=seats, budget={"limit": "1", "warn_at": ["0.4", "0.9"]})
+    await room.post("bounded", wait=20)
+    lines = (
+        "budget of the session: $0.50 of $1.00 spent, past the warning at 40%",
+        "budget of a: $0.25 of $0.30 spent, past the warning at 80%",
+    )
+    for command in ("show", "costs"):
+        done = await run(room, command, "bounded")
+        assert (done.code, done.err) == (0, "")
+        assert all(line in done.out.splitlines() for line in lines), done.out
+    await room.post("bounded", wait=20)
+    assert "budget of the session: $0.75 of $1.00" in (await run(room, "costs", "bounded")).out
+    events = (await run(room, "events", "bounded")).out
+    assert re.search(r"budget.warned +the session: 40% of \$1.00 reached, \$0.50 spent", events)
+    assert re.search(
+        r"budget.exceeded +a: the participant's budget of \$0.30 has no \$0.25", events
+    )
+    assert "Decimal(" not in events
+    assert "{" not in events.partition("budget.warned")[2].splitlines()[0]
+    assert "budget" not in (await run(room, "show", "plain")).out
+
+
 async def test_choices_name_the_fastest_and_votes(room: LocalRoom) -> None:
     done = await run(room, "choices", "--tag", "trial")
     assert (done.code, done.err) == (0, "")
