@@ -30,6 +30,7 @@ from events.canonical import canonical_json
 from events.config import SessionConfig
 from events.envelope import Event
 from events.store import EventStore
+from events.tools import ApprovalGranted
 from events.turns import Turn
 from events.types import (
     BudgetRefused,
@@ -43,6 +44,8 @@ from events.types import (
     ModelReasked,
     Retry,
     TimerFired,
+    ToolFailed,
+    ToolReturned,
 )
 from events.values import Attachment, Blob, Cost, Message, Semantics, Text, Usage
 
@@ -188,7 +191,10 @@ class SessionLog:
 
     def post(self, text: Text, attachments: tuple[Attachment, ...] = ()) -> str:
         """Post a message; returns the turn."""
-        message = Message(content=text, attachments=attachments)
+        return self.post_message(Message(content=text, attachments=attachments))
+
+    def post_message(self, message: Message) -> str:
+        """Post any message; returns the turn."""
         turn = self.command(PostTurn(message=message, **self._who()))
         assert turn is not None
         return turn
@@ -216,12 +222,22 @@ class SessionLog:
     def close(self) -> None:
         self.command(Close(**self._who()))
 
+    def use_facts(self, facts: Mapping[str, Any]) -> None:
+        """What later turns stand on."""
+        self._facts = self.blobs.put(canonical_json(dict(facts)), "application/json")
+
     # --- outcomes ----------------------------------------------------------------------------
 
     def outcome(
         self,
         key: str,
-        data: Outcome | ModelReasked | ModelDiscarded | BudgetReserved | BudgetRefused,
+        data: Outcome
+        | ModelReasked
+        | ModelDiscarded
+        | BudgetReserved
+        | BudgetRefused
+        | ToolReturned
+        | ToolFailed,
     ) -> None:
         """Record what became of step `key` of the open turn."""
         assert self.machine.session.open is not None
@@ -255,6 +271,10 @@ class SessionLog:
             data = ChanceDrawn(value=7)
         elif (asked := turn.steps[key].asked) is None and turn.steps[key].requested:
             data = reservation(BudgetReserved, turn, key)
+        elif turn.steps[key].use is not None:
+            waits = "" in turn.steps[key].questions
+            done = ToolReturned(attempt=1, text=f"done ({key})", duration_ms=3.5)
+            data = ApprovalGranted() if waits else done
         elif asked is None:
             data = TimerFired()
         else:

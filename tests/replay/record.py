@@ -13,6 +13,7 @@ from pathlib import Path
 
 from actors.scripts import collect, load
 from events.blobs import MemoryBlobs
+from events.tools import ApprovalDenied, ApprovalGranted
 from events.turns import DEADLINE
 from events.types import (
     ModelAsked,
@@ -23,6 +24,7 @@ from events.types import (
 from events.values import SPILL, Blob, Value
 from tests.recorded import dumps
 from tests.replay.second import account, attachments, blind, budgets, fallbacks, trimmed
+from tests.replay.third import approvals, tools
 from tests.session_logs import (
     Outcome,
     SessionLog,
@@ -30,6 +32,7 @@ from tests.session_logs import (
     failed,
     session_config,
 )
+from tests.tool_calls import ADD, RISK, offered, returned, wants
 
 FOLDER = Path(__file__).parent / "sessions"
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -248,6 +251,24 @@ def lottery() -> SessionLog:
     return log
 
 
+def errand() -> SessionLog:
+    """A script that calls tools itself, waits for a person, and has participants race."""
+    log = _scripted(SCRIPTS, "errand:route")
+    known = {"tools": offered(log.blobs)}
+    log.use_facts(dict.fromkeys(("ada", "bob"), known))
+    for denied in (True, False):
+        log.post("Run!")
+        turn = "t1" if denied else "t2"
+        log.outcome("call:calc__add:1", returned("3.5"))
+        log.give(ApprovalDenied() if denied else ApprovalGranted(), turn, "call:files__delete:1")
+        if not denied:
+            log.outcome("call:files__delete:1", returned("gone", structured="{}"))
+        log.outcome("ask:ada:1", wants(ADD, RISK))
+        log.outcome("ask:bob:1", answered("I am quick."))
+        log.play()
+    return log
+
+
 RECORDED: tuple[Callable[[], SessionLog], ...] = (
     broadcast,
     coordinator,
@@ -265,6 +286,9 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     trimmed,
     attachments,
     blind,
+    tools,
+    approvals,
+    errand,
 )
 
 
