@@ -26,6 +26,7 @@ from events.types import (
     Input,
     ModelAnswered,
     Retry,
+    ToolReturned,
     TurnCancelled,
     TurnQueued,
     TurnStarted,
@@ -353,6 +354,8 @@ def _long(data: Input) -> bool:
     match data:
         case ModelAnswered(text=text, reasoning=reasoning):
             return isinstance(text, Blob) or isinstance(reasoning, Blob)
+        case ToolReturned(text=text, structured=structured):
+            return isinstance(text, Blob) or isinstance(structured, Blob)
         case TurnStarted(retry=Retry()):
             return True
         case TurnStarted(message=message) | TurnQueued(message=message):
@@ -362,7 +365,9 @@ def _long(data: Input) -> bool:
 
 
 def _is_long(message: Message | None) -> bool:
-    return message is not None and isinstance(message.content, Blob)
+    if message is None:
+        return False
+    return isinstance(message.content, Blob) or message.tools is not None
 
 
 def _position(machine: SessionMachine, decision: Decision, made: Sequence[Event]) -> int:
