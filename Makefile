@@ -2,7 +2,8 @@
 # the locks in requirements/. `make` alone lists the targets.
 
 PYTHON ?= python3
-DEMO   ?= 1
+DEMO   ?= once
+DEMO_FLAG = $(if $(filter 0 no off false,$(DEMO)),--no-demo,--demo$(if $(filter once,$(DEMO)),-once))
 ARGS   ?=
 # Most of the slow tests wait for processes to start, so more fit than there are cores.
 JOBS   ?= 3
@@ -26,11 +27,11 @@ endif
 .PHONY: help run test install check lint types imports bench chaos chaos-short lock clean distclean
 
 help: ## Show this list
-	@echo "Usage: make TARGET [DEMO=0] [PYTHON=python3.11] [ARGS=...]"; echo
+	@echo "Usage: make TARGET [DEMO=0|1] [PYTHON=python3.11] [ARGS=...]"; echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/run.stamp ## Start the room and hold the demonstration (DEMO=0: only start)
-	@exec $(BIN)/control-room serve $(if $(filter 0 no off false,$(DEMO)),--no-demo,--demo) $(ARGS)
+run: $(VENV)/run.stamp ## Start the room; the first time, and with DEMO=1, hold the demonstration
+	@exec $(BIN)/control-room serve $(DEMO_FLAG) $(ARGS)
 
 test: $(VENV)/test.stamp $(VENV)/crewai.stamp ## Run every test but the chaos runs
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --durations=15 -m "not chaos" $(ARGS)

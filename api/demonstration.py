@@ -27,6 +27,9 @@ MAX_TOKENS = 240
 """Of one answer: about six seconds at the pace of a rehearsal."""
 OTHER_COLUMNS = 42
 """Cells of the replay's table besides the head."""
+TITLE = "Demonstration: "
+LOOK_BACK = 200
+"""Sessions, the latest, among which an earlier demonstration is looked for."""
 PAUSE = 1.5
 """Seconds between two scenes, so that a person can look at the one before."""
 
@@ -100,6 +103,24 @@ async def demonstrate(client: RoomClient, console: Console) -> bool:
         return False
 
 
+async def demonstrate_once(client: RoomClient, console: Console) -> bool:
+    """Hold the demonstration in a room that has no session yet; else say where it is.
+
+    Tells whether everything went as it should.
+    """
+    sessions = (await client.sessions(LOOK_BACK))["sessions"]
+    if not sessions:
+        return await demonstrate(client, console)
+    held = [each for each in sessions if (each["title"] or "").startswith(TITLE)]
+    _say(console, "")
+    if held:
+        ids = ", ".join(each["id"] for each in reversed(held[: len(SCENES)]))
+        _say(console, f"The demonstration was held before, in {ids}. Read it with:")
+        _say(console, f"  control-room show {held[0]['id']}", "bold")
+    _say(console, "To hold the demonstration now: make run DEMO=1, or control-room serve --demo")
+    return True
+
+
 async def _demonstrate(client: RoomClient, console: Console) -> bool:
     models = (await client.models())["models"]
     providers = (await client.providers())["providers"]
@@ -137,7 +158,7 @@ async def _hold(
 ) -> _Held:
     """One session: what is said in it is shown as it is said."""
     _heading(console, f"{number} of {len(SCENES)}: {scene.name}", scene.what)
-    title = f"Demonstration: {scene.name}"
+    title = f"{TITLE}{scene.name}"
     wanted = session_config(chosen, scene.pattern, title, tags=["demonstration"], **scene.more)
     for model in wanted["models"]:
         model["max_tokens"] = MAX_TOKENS

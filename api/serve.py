@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 from rich.console import Console
@@ -38,6 +39,8 @@ from events.open import sqlite_path
 
 _log = logging.getLogger(__name__)
 
+Demo = Literal["never", "once", "always"]
+"""When the demonstration is held: once is in a room that has no session yet."""
 READY_WITHIN = 240.0
 """Seconds in which everything has to be ready at the first start."""
 STOP_WITHIN = {"api": 8.0, "projector": 5.0, "supervisor": 15.0}
@@ -47,7 +50,7 @@ RAY_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 CHILDREN = {"supervisor": "api.supervisor", "projector": "api.projector", "api": "api.server"}
 
 
-def serve(settings: Settings, *, demo: bool) -> int:
+def serve(settings: Settings, *, demo: Demo) -> int:
     """Run the room until Ctrl-C or SIGTERM; returns the exit code (0 after a clean end).
 
     Every process that it starts ends with it, however it ends.
@@ -63,7 +66,7 @@ def serve(settings: Settings, *, demo: bool) -> int:
         return 2 if isinstance(error, ConfigError) else 1
 
 
-async def _serve(settings: Settings, console: Console, demo: bool) -> int:
+async def _serve(settings: Settings, console: Console, demo: Demo) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -83,7 +86,7 @@ async def _serve(settings: Settings, console: Console, demo: bool) -> int:
     return 1
 
 
-async def _run(settings: Settings, console: Console, demo: bool) -> None:
+async def _run(settings: Settings, console: Console, demo: Demo) -> None:
     configured(settings.providers_path, settings.environment)  # refuse a bad file before all else
     settings = settings.model_copy(update={"port": _usable_port(settings)})
     await check_outside(settings)
@@ -98,8 +101,8 @@ async def _run(settings: Settings, console: Console, demo: bool) -> None:
     async with _processes(settings, url):
         await _until_ready(settings, url)
         console.print(f"Ready: [bold]{url}[/bold]", highlight=False, soft_wrap=True)
-        if demo:
-            await _demonstrate(settings, url, console)
+        if demo != "never":
+            await _demonstrate(settings, url, console, demo)
         _next_steps(settings, url, console)
         await asyncio.Event().wait()
 
@@ -235,13 +238,14 @@ async def _until_ready(settings: Settings, url: str) -> None:
     )
 
 
-async def _demonstrate(settings: Settings, url: str, console: Console) -> None:
+async def _demonstrate(settings: Settings, url: str, console: Console, demo: Demo) -> None:
     from api.client import RoomClient
-    from api.demonstration import demonstrate
+    from api.demonstration import demonstrate, demonstrate_once
 
     token = next((token.get_secret_value() for token in settings.principals.values()), None)
     async with RoomClient(url, token) as client:
-        if not await demonstrate(client, console):
+        hold = demonstrate_once if demo == "once" else demonstrate
+        if not await hold(client, console):
             console.print("[red]The demonstration did not end as it should: see above.[/red]")
 
 

@@ -23,6 +23,9 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Hold a demonstration session first.")
     ] = False,
+    demo_once: Annotated[
+        bool, typer.Option("--demo-once", help="The same, where there is no session yet.")
+    ] = False,
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65_535, help="Port of the API (0: any free); default: 8000."),
@@ -45,6 +48,6 @@ def serve(
         settings = load_settings(
             **{key: value for key, value in given.items() if value is not None}
         )
-        return serve_room(settings, demo=demo)
+        return serve_room(settings, demo="always" if demo else "once" if demo_once else "never")
 
     raise typer.Exit(room.guarded(run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from actors.providers.config import ProviderSpec
 from api import demonstration
 from api.client import RoomClient
-from api.demonstration import SCENES, demonstrate
+from api.demonstration import SCENES, demonstrate, demonstrate_once
 from api.terminal_text import safe
 from projections.replay import replay
 from tests.rooms import LocalRoom, local_room
@@ -116,6 +117,51 @@ async def test_all_four_routers_the_costs_and_the_proof(
     else:
         assert "╭" not in text
         assert "architect │ " in text
+
+
+async def test_once_is_in_a_room_without_sessions(tmp_path: Path) -> None:
+    async with local_room(tmp_path, QUICK) as room, RoomClient(room.url) as client:
+        first, second = (a_console(200, terminal=False) for _ in range(2))
+        assert await demonstrate_once(client, first)
+        held = [each["id"] for each in (await client.sessions())["sessions"]]
+        assert len(held) == len(SCENES)
+        assert await demonstrate_once(client, second)
+        assert [each["id"] for each in (await client.sessions())["sessions"]] == held
+        assert "All of it replays bit for bit." in first.export_text()
+        text = second.export_text()
+        assert all(id in text for id in held)
+        assert "make run DEMO=1" in text
+        await room.create("own", "a")
+    async with local_room(tmp_path / "other", QUICK) as room, RoomClient(room.url) as client:
+        await room.create("own", "a")
+        console = a_console(100, terminal=False)
+        assert await demonstrate_once(client, console)
+        assert len((await client.sessions())["sessions"]) == 1
+        text = console.export_text()
+        assert "held before" not in text
+        assert "To hold the demonstration now" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ((), "--demo-once"),
+        (("DEMO=1",), "--demo"),
+        (("DEMO=yes",), "--demo"),
+        (("DEMO=0",), "--no-demo"),
+        (("DEMO=no",), "--no-demo"),
+    ],
+)
+async def test_make_run_says_when(given: tuple[str, ...], flag: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DEMO"}
+    make = await asyncio.create_subprocess_exec(
+        *("make", "--dry-run", "run", *given),
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(make.communicate(), 30)
+    assert re.search(rf"control-room serve {flag} *$", out.decode(), re.MULTILINE)
 
 
 async def test_real_models_are_mentioned_and_not_asked(
