@@ -11,6 +11,7 @@ from actors.providers.anthropic_messages import (
     MessagesAnswer,
     closed,
     conversation_of,
+    goes_on_without_thinking,
     system_of,
 )
 from actors.providers.assembly import Assembly, Notes
@@ -78,9 +79,10 @@ class AnthropicProvider(HttpProvider):
                 [{**block, "cache_control": _EPHEMERAL}] if self._options.cache else system
             )
         if self._options.thinking is not None:
-            if _goes_on(request):
-                # It would have to begin with the thinking that led to the call, as it was signed.
-                notes.append("thinking: left out, because the answer goes on after calls of tools")
+            enabled = self._options.thinking.get("type") == "enabled"
+            if enabled and goes_on_without_thinking(request.messages):
+                # Adaptive thinking may begin then, this may not.
+                notes.append("thinking: left out, because the calls before came without")
             else:
                 body["thinking"] = self._options.thinking
         if request.tools:
@@ -92,6 +94,8 @@ class AnthropicProvider(HttpProvider):
                 }
                 for tool in request.tools
             ]
+            if request.tool_choice is not None:
+                body["tool_choice"] = {"type": request.tool_choice}
         if parameters.stop:
             body["stop_sequences"] = list(parameters.stop)
         if parameters.seed is not None:
@@ -123,11 +127,6 @@ class AnthropicProvider(HttpProvider):
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         return MessagesAnswer(self.id)
-
-
-def _goes_on(request: ChatRequest) -> bool:
-    """Whether the last message is what a tool returned."""
-    return bool(request.messages) and request.messages[-1].role == "tool"
 
 
 def _length(body: dict[str, Any], request: ChatRequest, default: int) -> list[str]:

@@ -24,6 +24,14 @@ _REASONS: Final = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+LONGEST_HIDDEN: Final = 4 * 1024 * 1024
+"""Characters of signatures and of thinking that is encrypted."""
+_GIVEN_BACK: Final = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))
+_GROWS: Final = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "signature",
+}
 _BOUNDS: Final = frozenset(
     "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength"
     " minItems maxItems uniqueItems minProperties maxProperties".split()
@@ -39,7 +47,7 @@ def conversation_of(messages: tuple[ChatMessage, ...]) -> tuple[list[dict[str, A
     """The conversation: user and assistant by turns, the user first and last.
 
     What was added for that is in the notes. Texts of white space alone are left out, since the API
-    refuses them.
+    refuses them. An answer with thinking that led to calls goes back block by block as it came.
     """
     turns: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -50,6 +58,8 @@ def conversation_of(messages: tuple[ChatMessage, ...]) -> tuple[list[dict[str, A
         if not turns and role == "assistant":
             turns.append(_said(OPENING))
             notes.append(f"messages: {OPENING!r} was put first, because a user has to begin")
+        if turns and turns[-1]["role"] == "assistant" and message.carried is not None:
+            turns.append(_said(GOING_ON))  # its thinking has to come first
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         else:
@@ -88,15 +98,32 @@ def _said(text: str) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "text", "text": text}]}
 
 
+def goes_on_without_thinking(messages: tuple[ChatMessage, ...]) -> bool:
+    """Whether the last calls whose results stand at the end came without thinking."""
+    asking = [each for each in messages if each.tool_calls]
+    return bool(asking) and messages[-1].role == "tool" and _as_it_came(asking[-1]) is None
+
+
+def _as_it_came(message: ChatMessage) -> list[dict[str, Any]] | None:
+    """The blocks of an answer with thinking; None where the calls are not those."""
+    if message.carried is None:
+        return None
+    blocks: list[dict[str, Any]] = orjson.loads(message.carried)
+    calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+    return blocks if calls == [call.id for call in message.tool_calls] else None
+
+
 def _blocks(message: ChatMessage) -> list[dict[str, Any]]:
+    if (came := _as_it_came(message)) is not None:
+        return came
     blocks: list[dict[str, Any]] = [_picture(image) for image in message.images]
     if message.content.strip():
         blocks.append({"type": "text", "text": message.content})
     if message.role == "tool":
         # A result may be empty, a text block may not.
-        return [
-            {"type": "tool_result", "tool_use_id": message.tool_call_id or "", "content": blocks}
-        ]
+        result = {"type": "tool_result", "tool_use_id": message.tool_call_id or ""}
+        failed = {"is_error": True} if message.is_error else {}
+        return [{**result, "content": blocks, **failed}]
     for call in message.tool_calls:
         arguments = _arguments(call.arguments)
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
@@ -128,6 +155,9 @@ class MessagesAnswer(Assembly):
         self._model: str | None = None
         self._notes: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
+        self._content: dict[int, dict[str, Any]] = {}
+        """The blocks as they came, by their place."""
+        self._hidden = 0
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         kind = item.get("type")
@@ -159,6 +189,10 @@ class MessagesAnswer(Assembly):
 
     def _block(self, index: int, block: dict[str, Any]) -> list[Piece]:
         kind = block["type"]
+        if kind in _GIVEN_BACK:
+            self._content[index] = {**block}
+        if kind == "redacted_thinking":
+            self._hide(block.get("data") or "")
         if kind == "text":
             return _piece("text", block.get("text"))
         if kind == "thinking":
@@ -175,15 +209,25 @@ class MessagesAnswer(Assembly):
 
     def _more(self, index: int, delta: dict[str, Any]) -> list[Piece]:
         kind = delta["type"]
+        if (key := _GROWS.get(kind)) and (block := self._content.get(index)):
+            block[key] = (block.get(key) or "") + text_of(delta.get(key) or "")
         if kind == "text_delta":
             return _piece("text", delta["text"])
         if kind == "thinking_delta":
             return _piece("reasoning", delta["thinking"])
+        if kind == "signature_delta":
+            self._hide(delta.get("signature") or "")
         if kind == "input_json_delta" and index in self._calls:
             some = text_of(delta["partial_json"])
             self._calls[index]["arguments"] += some
             self.size += len(some)
         return []
+
+    def _hide(self, text: str) -> None:
+        """Count what is kept and never shown."""
+        self._hidden += len(text)
+        if self._hidden > LONGEST_HIDDEN:
+            raise ValueError
 
     def _end(self, said: dict[str, Any], usage: Any) -> None:
         if reason := said.get("stop_reason"):
@@ -199,6 +243,15 @@ class MessagesAnswer(Assembly):
             if value is not None:
                 self._usage[name] = value
 
+    def _carried(self) -> str | None:
+        """The blocks as they came, where thinking led to calls."""
+        for index, call in self._calls.items():
+            self._content[index]["input"] = _arguments(call["arguments"] or "{}")
+        came = [block for _, block in sorted(self._content.items())]
+        blocks = [each for each in came if each["type"] != "text" or each.get("text", "").strip()]
+        thought = any("thinking" in block["type"] for block in blocks)
+        return orjson.dumps(blocks).decode() if self._calls and thought else None
+
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
         return Finished(
             finish_reason,
@@ -210,6 +263,7 @@ class MessagesAnswer(Assembly):
                 for _, call in sorted(self._calls.items())
             ),
             notes=(*notes, *self._notes),
+            carried=self._carried(),
         )
 
 

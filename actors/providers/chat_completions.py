@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
-from actors.providers.port import ChatMessage, ChatRequest, Finished, Tool
+from actors.providers.chat_messages import Carried, messages_of, tool_of
+from actors.providers.port import ChatRequest, Finished
 from actors.providers.stops import Stops
 from actors.providers.tool_calls import ToolCalls
 from events.values import Usage
@@ -28,7 +29,7 @@ def body_of(
         "stop": parameters.stop or None,
     }
     body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    body["messages"] = [message_of(message) for message in request.messages]
+    body["messages"] = messages_of(request.messages)
     if structured and parameters.schema_ is not None:
         body["response_format"] = {
             "type": "json_schema",
@@ -41,43 +42,11 @@ def body_of(
         }
     if request.tools:
         body["tools"] = [tool_of(tool) for tool in request.tools]
+        if request.tool_choice is not None:
+            body["tool_choice"] = request.tool_choice
     if stream:
         body["stream_options"] = {"include_usage": True}
     return {**body, **parameters.extra, "model": request.model, "stream": stream}
-
-
-def tool_of(tool: Tool) -> dict[str, Any]:
-    """The tool in the form that most servers and templates take."""
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters,
-        },
-    }
-
-
-def message_of(message: ChatMessage) -> dict[str, Any]:
-    """A message in the form of the API."""
-    said: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.images:
-        said["content"] = [
-            {"type": "text", "text": message.content},
-            *({"type": "image_url", "image_url": {"url": each.url}} for each in message.images),
-        ]
-    if message.tool_calls:
-        said["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        said["tool_call_id"] = message.tool_call_id
-    return said
 
 
 class ChatAnswer(Assembly):
@@ -92,6 +61,7 @@ class ChatAnswer(Assembly):
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
         self._calls = ToolCalls()
+        self._carried = Carried()
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         # vLLM may say it without a key of its own, OpenRouter within the choice.
@@ -121,6 +91,7 @@ class ChatAnswer(Assembly):
 
     def _said(self, delta: dict[str, Any]) -> list[Piece]:
         pieces: list[Piece] = []
+        self._carried.take(delta)
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             pieces.append(("reasoning", text_of(reasoning)))
         elif delta.get("reasoning_details"):  # of OpenRouter, where they are encrypted
@@ -135,13 +106,15 @@ class ChatAnswer(Assembly):
     def _finished(self, finish_reason: str, notes: Notes) -> Finished:
         if self._stops.met:
             notes = (*notes, "stop: the answer was cut here, which costs its usage")
+        calls = self._calls.complete()
         return Finished(
             finish_reason,
             usage=normalised(self._usage),
             usage_raw=self._usage,
             served_model=self._model,
-            tool_calls=self._calls.complete(),
+            tool_calls=calls,
             notes=notes,
+            carried=self._carried.complete(calls, self._calls.extra),
         )
 
 

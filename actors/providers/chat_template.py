@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import orjson
 
 from actors.providers import sandbox
-from actors.providers.chat_completions import tool_of
+from actors.providers.chat_messages import tool_of
 from actors.providers.port import ChatMessage, ChatRequest
 from actors.providers.sandbox import TemplateFault
 from actors.providers.sandbox_work import LONGEST_TEXT, TemplateRefused
@@ -48,7 +48,7 @@ def render(template: str, request: ChatRequest, *, bos_token: str = "", eos_toke
 def _context(request: ChatRequest, bos_token: str, eos_token: str) -> dict[str, Any]:
     return {
         "messages": [_message(message) for message in request.messages],
-        "tools": [tool_of(tool) for tool in request.tools] or None,
+        "tools": None if request.tool_choice else [tool_of(each) for each in request.tools] or None,
         "add_generation_prompt": True,
         "bos_token": bos_token,
         "eos_token": eos_token,

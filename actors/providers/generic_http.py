@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field
 
 from actors.providers.assembly import Assembly, Notes
-from actors.providers.chat_completions import message_of, tool_of
+from actors.providers.chat_messages import message_of, tool_of
 from actors.providers.chat_template import render
 from actors.providers.generic_answer import GenericAnswer, Places, compiled, found
 from actors.providers.http_errors import Refusal, refusal_of
@@ -80,7 +80,8 @@ class GenericHttpOptions(HttpOptions):
     `request_template` is described in `actors.providers.request_template`. It sees `messages` and
     `request.tools` in OpenAI's form, `prompt` (the last message, or all that a `chat_template`
     makes of them), `config` (`model_name`, `temperature`, `top_p`, `max_tokens`, `seed`, `stop` and
-    what is in `extra`), `api_key`, and `request` (`model`, `role`, `purpose`, `schema`, `stream`).
+    what is in `extra`), `api_key`, and `request` (`model`, `role`, `purpose`, `schema`, `stream`,
+    `tool_choice`, without a place for which no tools are sent where they shall not be called).
     The paths are JSONPaths into the answer; at `tool_calls_path` is a list in OpenAI's form, and
     without it no tools are sent. `models` are those to be had.
     """
@@ -174,6 +175,7 @@ class GenericHttpProvider(TemplatedProvider):
             "role": request.role,
             "purpose": request.purpose,
             "tools": self._tools(request),
+            "tool_choice": request.tool_choice,
             "schema": request.parameters.schema_,
             "stream": self._places.streamed,
         }
@@ -192,6 +194,8 @@ class GenericHttpProvider(TemplatedProvider):
 
     def _tools(self, request: ChatRequest) -> list[dict[str, Any]] | None:
         if self._places.calls is None:
+            return None
+        if request.tool_choice is not None and not self._template.uses("request.tool_choice"):
             return None
         return [tool_of(tool) for tool in request.tools] or None
 

@@ -141,7 +141,8 @@ class Refusal:
             return False
         if not _UNSUPPORTED.search(words) or _BAD_VALUE.search(words):
             return False
-        return re.search(rf"\b{parameter}\b(?!\S*\.schema\b)", words) is not None
+        # One of several, such as `tools[0].function`, has a wrong value.
+        return re.search(rf"\b{parameter}\b(?!\[|\.\d|\S*\.schema\b)", words) is not None
 
 
 def refusal(status: int, body: bytes, headers: Mapping[str, str], secrets: Secrets) -> Refusal:

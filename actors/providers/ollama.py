@@ -146,6 +146,8 @@ class OllamaProvider(TemplatedProvider):
                 notes.append("tools: shown to the chat_template alone; calls are not read")
         else:
             body |= chat_of(request)
+            if request.tool_choice is not None:
+                notes.append("tool_choice: this API has none, so the tools were not sent")
         # Servers from the end of 2025 on refuse what is too long then; the others take no notice.
         body |= {"truncate": False, "shift": False, **beside_of(parameters)}
         body["options"] = options_of(parameters, self._num_ctx(request.model))

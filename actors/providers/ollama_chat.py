@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
-from actors.providers.chat_completions import tool_of
+from actors.providers.chat_messages import tool_of
 from actors.providers.chat_template import arguments_of, render
 from actors.providers.port import ChatMessage, ChatRequest, Finished
 from actors.providers.truncation import Sent
@@ -43,7 +43,7 @@ def chat_of(request: ChatRequest) -> dict[str, Any]:
     """The conversation, and the tools, as messages."""
     names = {call.id: call.name for message in request.messages for call in message.tool_calls}
     body: dict[str, Any] = {"messages": [_message(each, names) for each in request.messages]}
-    if request.tools:
+    if request.tools and request.tool_choice is None:
         body["tools"] = [tool_of(tool) for tool in request.tools]
     return body
 
@@ -63,6 +63,8 @@ def _message(message: ChatMessage, names: dict[str, str]) -> dict[str, Any]:
     if message.images:
         said["images"] = [image.base64 for image in message.images]
     if message.tool_calls:
+        if message.carried is not None:
+            said["thinking"] = orjson.loads(message.carried)["thinking"]
         said["tool_calls"] = [
             {
                 "id": call.id,
@@ -91,6 +93,7 @@ class OllamaAnswer(Assembly):
         self._last: dict[str, Any] = {}
         self._model = ""
         self._calls: list[ToolCall] = []
+        self._thinking: list[str] = []
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         if error := item.get("error"):
@@ -102,6 +105,7 @@ class OllamaAnswer(Assembly):
         thinking = message.get("thinking") or item.get("thinking")
         if thinking:
             pieces.append(("reasoning", text_of(thinking)))
+            self._thinking.append(thinking)
         if content := message.get("content"):
             pieces.append(("text", text_of(content)))
         for call in message.get("tool_calls") or ():
@@ -129,8 +133,15 @@ class OllamaAnswer(Assembly):
             served_model=self._model or None,
             tool_calls=tuple(self._calls),
             notes=notes,
+            carried=self._carried(),
         )
         return self._sent.checked(finished)
+
+    def _carried(self) -> str | None:
+        """The thinking that led to calls."""
+        if not (self._calls and self._thinking):
+            return None
+        return orjson.dumps({"thinking": "".join(self._thinking)}).decode()
 
 
 def normalised(raw: dict[str, Any]) -> Usage | None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from actors.providers import openrouter, responses
 from actors.providers.assembly import Assembly, Notes
+from actors.providers.calls_in_words import in_words
 from actors.providers.chat_completions import ChatAnswer, body_of
 from actors.providers.http_errors import WISHES, Refusal
 from actors.providers.http_options import Address, HttpOptions
@@ -31,6 +32,10 @@ _OTHER_LENGTH_KEY: Final = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
+
+
+TOOL_KEYS: Final = ("include", "tool_choice", "tools")
+"""Keys about tools that a model may refuse; `include` asks for reasoning that goes back."""
 
 
 class OpenAIOptions(HttpOptions):
@@ -83,7 +88,7 @@ class OpenAIProvider(HttpProvider):
         refused = self._refused.get(model, ())
         return Capabilities(
             structured_output=self._options.structured_output and "response_format" not in refused,
-            tools=True,
+            tools="tools" not in refused,
             images=model not in self._blind,
             chat_template=self._takes_template is not False,
             context_length=self._options.context_length,
@@ -124,22 +129,26 @@ class OpenAIProvider(HttpProvider):
         return "/responses" if self._responses else "/chat/completions"
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
+        request, notes = _without(request, refused)
         length_key = self._length_key
         if length_key in refused:
             length_key = _OTHER_LENGTH_KEY[length_key]
         structured = self._options.structured_output and "response_format" not in refused
-        notes: Notes = ()
         if self._responses:
-            body, notes = responses.body_of(
-                request, structured=structured, stream=self._options.stream
+            body, more = responses.body_of(
+                request,
+                structured=structured,
+                reasoning="include" not in refused,
+                stream=self._options.stream,
             )
+            notes += more
         else:
             body = body_of(
                 request, structured=structured, length_key=length_key, stream=self._options.stream
             )
             schema = request.parameters.schema_
             if schema is not None and not structured:
-                notes = self._without_format(body, schema, refused)
+                notes += self._without_format(body, schema, refused)
         if self._takes_template and request.chat_template is not None:
             body.setdefault("chat_template", request.chat_template)
         if "stream_options" in refused:
@@ -157,7 +166,7 @@ class OpenAIProvider(HttpProvider):
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         keys = ("response_format", "stream_options", self._length_key, *WISHES)
-        return tuple(key for key in keys if key in body)
+        return tuple(key for key in (*keys, *TOOL_KEYS) if key in body)
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         if self._responses:
@@ -179,3 +188,14 @@ class OpenAIProvider(HttpProvider):
             self._blind.add(model)
             return takes_none(f"model {model!r} of {self.id!r}", "images")
         return super()._refused_as(openrouter.explained(said, self._http.secrets), model)
+
+
+def _without(request: ChatRequest, refused: Set[str]) -> tuple[ChatRequest, Notes]:
+    """The request without what the model does not take of tools."""
+    if request.tools and "tools" in refused:
+        said = in_words(request.messages)
+        bare = replace(request, messages=said, tools=(), tool_choice=None)
+        return bare, ("tools: not taken by this model, so they were not offered",)
+    if request.tool_choice is not None and "tool_choice" in refused:
+        return replace(request, tool_choice=None), ("tool_choice: not taken by this model",)
+    return request, ()

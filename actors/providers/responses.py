@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
+
 from actors.providers import chat_completions
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
 from actors.providers.port import ChatMessage, ChatRequest, Finished
@@ -19,15 +21,22 @@ _CHANNELS: Final[dict[str, Any]] = {
 _WAITING: Final = ("keepalive", "response.queued", "response.in_progress")
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 _INCOMPLETE: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
+ENCRYPTED: Final = "reasoning.encrypted_content"
+_KEPT: Final = {
+    "reasoning": ("type", "id", "summary", "content", "encrypted_content"),
+    "function_call": ("type", "call_id", "name", "arguments"),
+}
+"""What of an item of output is put in again."""
 _PASSING: Final = ("server_error", "timeout", "overloaded")  # codes of what may go well next time
 
 
 def body_of(
-    request: ChatRequest, *, structured: bool, stream: bool = True
+    request: ChatRequest, *, structured: bool, reasoning: bool = True, stream: bool = True
 ) -> tuple[dict[str, Any], Notes]:
     """The JSON body of a request, and what could not be put into it.
 
-    Nothing is stored at the vendor unless `extra` asks for it.
+    Nothing is stored at the vendor unless `extra` asks for it, so `reasoning` asks for that which
+    goes back with the calls of tools.
     """
     asked, notes = request.parameters, []
     given = {
@@ -60,6 +69,10 @@ def body_of(
             }
             for tool in request.tools
         ]
+        if request.tool_choice is not None:
+            body["tool_choice"] = request.tool_choice
+        if reasoning:
+            body["include"] = [ENCRYPTED]
     if asked.seed is not None:
         notes.append("seed: the Responses API has none")
     return {**body, **asked.extra, "model": request.model, "stream": stream}, tuple(notes)
@@ -67,20 +80,15 @@ def body_of(
 
 def _items(message: ChatMessage) -> list[dict[str, Any]]:
     if message.role == "tool":
-        return [
-            {
-                "type": "function_call_output",
-                "call_id": message.tool_call_id,
-                "output": message.content,
-            }
-        ]
+        return [_output(message)]
+    if message.carried is not None:
+        back: list[dict[str, Any]] = orjson.loads(message.carried)
+        calls = [item["call_id"] for item in back if item.get("type") == "function_call"]
+        if calls == [call.id for call in message.tool_calls]:
+            return back
     items: list[dict[str, Any]] = []
     if message.images:
-        parts = [
-            {"type": "input_text", "text": message.content},
-            *({"type": "input_image", "image_url": each.url} for each in message.images),
-        ]
-        items.append({"role": message.role, "content": parts})
+        items.append({"role": message.role, "content": _with_pictures(message)})
     elif message.content or not message.tool_calls:
         items.append({"role": message.role, "content": message.content})
     items += (
@@ -93,6 +101,31 @@ def _items(message: ChatMessage) -> list[dict[str, Any]]:
         for call in message.tool_calls
     )
     return items
+
+
+def _output(message: ChatMessage) -> dict[str, Any]:
+    return {
+        "type": "function_call_output",
+        "call_id": message.tool_call_id,
+        "output": _with_pictures(message) if message.images else message.content,
+    }
+
+
+def _with_pictures(message: ChatMessage) -> list[dict[str, Any]]:
+    pictures = ({"type": "input_image", "image_url": each.url} for each in message.images)
+    return [{"type": "input_text", "text": message.content}, *pictures]
+
+
+def _given_back(item: dict[str, Any]) -> dict[str, Any] | None:
+    """An item of output as it is put in again; None where it has no place there."""
+    if item["type"] == "message":
+        text = "".join(text for _, text in _texts(item))
+        phase = {key: item[key] for key in ("phase",) if item.get(key)}
+        return {"role": "assistant", "content": text, **phase} if text else None
+    kept = _KEPT.get(item["type"])
+    if kept is None or (item["type"] == "reasoning" and not item.get("encrypted_content")):
+        return None
+    return {key: item[key] for key in kept if key in item}
 
 
 class ResponsesAnswer(Assembly):
@@ -108,6 +141,7 @@ class ResponsesAnswer(Assembly):
         self._usage: dict[str, Any] | None = None
         self._model: str | None = None
         self._calls: dict[str, ToolCall] = {}
+        self._output: dict[str, dict[str, Any]] = {}
 
     def _pieces(self, item: dict[str, Any]) -> list[Piece]:
         kind = item.get("type")
@@ -121,7 +155,7 @@ class ResponsesAnswer(Assembly):
         if kind == "response.function_call_arguments.delta":
             self.size += len(text_of(item["delta"]))
         elif kind == "response.output_item.done":
-            self._take_call(item["item"])
+            self._take_item(item["item"])
         elif kind in _ENDS:
             return self._ended(item["response"])
         elif kind == "error":
@@ -154,7 +188,7 @@ class ResponsesAnswer(Assembly):
             self._usage = {**usage}
         pieces: list[Piece] = []
         for item in response.get("output") or ():
-            self._take_call(item)
+            self._take_item(item)
             if not self._streamed:
                 for channel, text in _texts(item):
                     pieces += self._piece(channel, text)
@@ -171,7 +205,10 @@ class ResponsesAnswer(Assembly):
             return _INCOMPLETE.get(text_of(reason), reason)
         return "tool_calls" if self._calls else "stop"
 
-    def _take_call(self, item: dict[str, Any]) -> None:
+    def _take_item(self, item: dict[str, Any]) -> None:
+        if (back := _given_back(item)) is not None:
+            # Each comes when it is done, and again at the end.
+            self._output[str(item.get("id") or item.get("call_id"))] = back
         if item["type"] == "function_call":
             id = text_of(item["call_id"])
             arguments = text_of(item["arguments"]) or "{}"
@@ -197,7 +234,14 @@ class ResponsesAnswer(Assembly):
             served_model=self._model,
             tool_calls=tuple(self._calls.values()),
             notes=notes,
+            carried=self._carried(),
         )
+
+    def _carried(self) -> str | None:
+        """The output as it is put in again, where reasoning led to calls."""
+        items = [*self._output.values()]
+        reasoned = any(item.get("type") == "reasoning" for item in items)
+        return orjson.dumps(items).decode() if self._calls and reasoned else None
 
 
 def _texts(item: dict[str, Any]) -> list[tuple[str, str]]:

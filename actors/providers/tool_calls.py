@@ -13,6 +13,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._calls: dict[int, dict[str, str]] = {}
+        self._extra: dict[int, Any] = {}
 
     def take(self, parts: list[dict[str, Any]]) -> int:
         """Add these parts, and say how many characters they bring."""
@@ -21,6 +22,8 @@ class ToolCalls:
             index = part.get("index")
             index = position if index is None else int(index)
             call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
+            if extra := part.get("extra_content"):
+                self._extra[index] = extra
             function = part.get("function") or {}
             if id := part.get("id"):
                 call["id"] = text_of(id)
@@ -30,6 +33,11 @@ class ToolCalls:
                 call["arguments"] += text_of(arguments)
                 size += len(arguments)
         return size
+
+    @property
+    def extra(self) -> list[Any]:
+        """What the server put beside each call, such as a signature; empty where there is none."""
+        return [self._extra.get(index) for index in sorted(self._calls)] if self._extra else []
 
     def complete(self) -> tuple[ToolCall, ...]:
         """The calls, in order."""
