@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urljoin, urlsplit
 
 import orjson
@@ -17,6 +17,8 @@ from events.errors import BadResponse, ConfigError, ProviderError, ProviderUnava
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession, StreamReader
+
+    from actors.providers.kept_connections import KeptConnections
 
 AGENT: Final = "control-room"
 KEPT: Final = 30.0  # seconds that an idle connection is kept
@@ -57,13 +59,20 @@ class HttpClient:
     ) -> ClientResponse:
         """The response to `body` as JSON, as soon as its headers are there."""
         headers = {"Content-Type": "application/json", "Accept": accept, **(headers or {})}
-        return await self._session().post(
-            self._base_url + path,
-            data=orjson.dumps(body),
-            headers=headers,
-            allow_redirects=False,
-            proxy_headers=self._proxy_headers,
-        )
+        import aiohttp
+
+        session = self._session()
+        try:
+            return await session.post(
+                self._base_url + path,
+                data=orjson.dumps(body),
+                headers=headers,
+                allow_redirects=False,
+                proxy_headers=self._proxy_headers,
+            )
+        except aiohttp.ClientConnectionError:
+            cast("KeptConnections", session.connector).doubt()
+            raise
 
     async def post_form(self, path: str, fields: Mapping[str, str]) -> ClientResponse:
         """The response to an HTML form, as soon as its headers are there."""

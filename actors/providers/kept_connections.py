@@ -39,7 +39,8 @@ class KeptConnections(TCPConnector):
     """Finds out whether the server keeps connections after its answers, which llama.cpp does not.
 
     It says nothing of that in its answers. So the first connection that is to be used again is
-    looked at `SETTLED` after its answer; from then on it is known.
+    looked at `SETTLED` after its answer; from then on it is known. It may still turn out otherwise,
+    as where a server keeps connections after refusals alone: `doubt` has it found out again.
     """
 
     def __init__(self, *, keepalive_timeout: float) -> None:
@@ -47,6 +48,10 @@ class KeptConnections(TCPConnector):
         super().__init__(limit=0, keepalive_timeout=keepalive_timeout)
         self._uses: WeakKeyDictionary[ResponseHandler, _Use] = WeakKeyDictionary()
         self._keeps: bool | None = None
+
+    def doubt(self) -> None:
+        """A connection was lost before the answer."""
+        self._keeps = None
 
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout

@@ -10,9 +10,9 @@ import pytest
 
 from actors.providers import kept_connections
 from actors.providers.port import Delta
-from events.errors import BadResponse, ProviderUnavailable
+from events.errors import BadResponse, ProviderError, ProviderUnavailable
 from tests.contract.provider_calls import ASKED, Answered, listen, made, scripted
-from tests.servers.chat import ChatServer, chat_server, chunk, whole
+from tests.servers.chat import ChatServer, chat_server, chunk, error, whole
 from tests.servers.scripted import CUT, HANG
 from tests.waiting import eventually
 
@@ -71,6 +71,21 @@ async def test_a_server_that_closes_after_each_answer_loses_no_request() -> None
             assert (await listen(provider, ASKED)).text == "Hello"
             asyncio.get_running_loop().call_later(0.005, server.close_idle)
         assert len(server.requests) == server.connections == 4
+
+
+async def test_a_server_that_keeps_connections_after_refusals_alone_loses_one_request() -> None:
+    async with scripted() as (server, provider):
+        server.reply(error("no"), status=400, content_type="application/json")
+        server.reply(*whole("Hello"))
+        answers = []
+        for _ in range(6):
+            try:
+                answers.append((await listen(provider, ASKED)).text)
+            except ProviderError as failure:
+                answers.append(type(failure).__name__)
+            if answers[-1] == "Hello":  # it closes while the next request is on its way
+                asyncio.get_running_loop().call_soon(server.close_idle)
+        assert answers == ["ProviderError", "Hello", "ProviderUnavailable", *["Hello"] * 3]
 
 
 async def test_an_age_at_which_connections_end_is_not_taken_for_that(
