@@ -1,7 +1,8 @@
 """The provider `rehearsal`: no model, but everything that one does to those who wait for it.
 
 Its `model_name` chooses a temper. What it says is made from the request and the seed alone, says
-that it is a rehearsal, and costs nothing.
+that it is a rehearsal, and costs nothing. It calls the tools that it is told to use (see
+`rehearsal_tools`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import Field
 
 from actors.prices import given_for
 from actors.providers import rehearsal_prose as prose
+from actors.providers import rehearsal_tools
 from actors.providers.options import Options
 from actors.providers.port import (
     Capabilities,
@@ -183,13 +185,19 @@ def _compose(request: ChatRequest, digest: bytes) -> tuple[str, str, tuple[ToolC
     """The whole answer, why it ends, and the calls it asks for."""
     chance = Random(digest)
     scene = prose.scene_of(request.messages, request.purpose)
-    if tool := _wanted(request, scene.asked):
-        arguments = _filled(tool.parameters, request, scene, chance)
-        call = ToolCall(id=f"call_{digest.hex()[:12]}", name=tool.name, arguments=arguments)
-        return f"In this rehearsal I call {tool.name}.", "tool_calls", (call,)
+    id = f"call_{digest.hex()[:12]}"
+
+    def filled(tool: Tool) -> str:
+        return _filled(tool.parameters, request, scene, chance)
+
+    if calls := rehearsal_tools.calls_of(request, scene.asked, id, filled):
+        names = " and ".join(call.name for call in calls)
+        return f"In this rehearsal I call {names}.", "tool_calls", calls
     schema = request.parameters.schema_ or _form(request.purpose, scene.task)
     if schema is not None:
         text = _filled(schema, request, scene, chance)
+    elif (reported := rehearsal_tools.report(request, scene.asked)) is not None:
+        text = reported
     else:
         text = prose.answer(scene, request.role, request.purpose, chance)
     return *_bounded(text, request), ()
@@ -206,18 +214,6 @@ def _bounded(text: str, request: ChatRequest) -> tuple[str, str]:
         pieces = _PIECE.findall(text)[: max(1, most * 3 // 4)]
         text = "".join(pieces).rstrip()
     return text, finish
-
-
-def _wanted(request: ChatRequest, asked: str) -> Tool | None:
-    """The first tool whose name, or every word of it, stands in what the user has just asked."""
-    if not request.messages or request.messages[-1].role != "user":
-        return None
-    words = set(re.findall(r"\w+", asked.casefold()))
-    for tool in request.tools:
-        parts = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", tool.name)
-        if tool.name.casefold() in words or {part.casefold() for part in parts} <= words:
-            return tool
-    return None
 
 
 def _form(purpose: str, task: str) -> dict[str, Any] | None:
