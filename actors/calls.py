@@ -1,4 +1,4 @@
-"""Calls in flight: sent to the models' actors, listened for, and given up when nothing is heard."""
+"""Calls in flight: sent to whom they are for, listened for, and given up when nothing is heard."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from actors import subjects
+from actors.addresses import Address
 from actors.bus import Bus, Msg
-from actors.messages import Ask, Gone, Heartbeat
+from actors.messages import Ask, CallTool, Gone, Heartbeat
 from events.errors import ControlRoomError
 
 _log = logging.getLogger(__name__)
@@ -18,20 +19,21 @@ Key = tuple[str, str, str]
 """Session, turn, step."""
 
 HEARTBEAT = 1.0
-"""Seconds between two heartbeats of a model's actor."""
+"""Seconds between two heartbeats of an actor."""
 SILENCE = 3
 """So many heartbeats missed: nobody works on the call."""
 
-Ensure = Callable[[str, str], Awaitable[None]]
-"""Returns when an actor of that provider and model listens; raises where it cannot."""
+Ensure = Callable[[Address], Awaitable[None]]
+"""Returns when an actor of that address listens; raises where there can be none."""
+
+Request = Ask | CallTool
 
 
 @dataclass(slots=True)
 class Call:
     """A call and when something was last heard of it (time of the event loop)."""
 
-    provider: str
-    model: str
+    address: Address
     attempt: int
     heard: float
     silent: bool = False
@@ -63,9 +65,9 @@ class Calls:
         self._unsent = unsent
         self._heartbeat = heartbeat
         self._calls: dict[Key, Call] = {}
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[Address] = set()
         self._sends: set[asyncio.Task[None]] = set()
-        self._starts: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._starts: dict[Address, asyncio.Task[None]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -81,44 +83,53 @@ class Calls:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def listen(self, key: Key, provider: str, model: str, attempt: int) -> None:
+    def listen(self, key: Key, address: Address, attempt: int) -> None:
         """Watch a call that somebody may be working on already.
 
-        The model's actor may be gone like the router that asked it: it is started meanwhile.
+        Its actor may be gone like the router that sent it: it is started meanwhile.
         """
-        self._watch(key, provider, model, attempt)
-        self.warm(provider, model)
+        self._watch(key, address, attempt)
+        self.warm(address)
 
-    def _watch(self, key: Key, provider: str, model: str, attempt: int) -> None:
-        now = asyncio.get_running_loop().time()
-        self._calls[key] = Call(provider, model, attempt, now)
+    def _watch(self, key: Key, address: Address, attempt: int) -> None:
+        self._calls[key] = Call(address, attempt, asyncio.get_running_loop().time())
 
-    async def send(self, ask: Ask) -> None:
-        """Ask the model's actor, starting one first where none is known to listen."""
-        key = (ask.session, ask.turn, ask.step)
-        self._watch(key, ask.provider, ask.model, ask.attempt)
-        if (ask.provider, ask.model) in self._known:
-            await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
+    async def send(self, request: Request) -> None:
+        """Send the request to its actor, starting one first where none is known to listen."""
+        key, address = (request.session, request.turn, request.step), request.address
+        self._watch(key, address, request.attempt)
+        if address in self._known:
+            await self._bus.publish(address.subject, request)
             return
-        task = asyncio.create_task(self._ensure_and_send(key, ask), name=repr(key))
+        task = asyncio.create_task(self._ensure_and_send(key, request), name=repr(key))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
-    def warm(self, provider: str, model: str) -> None:
-        """Have an actor of the model started before it is asked; a failure shows when it is."""
-        if (provider, model) not in self._known:
-            task = asyncio.create_task(self._warm(provider, model))
+    def warm(self, address: Address) -> None:
+        """Have an actor started before it is needed; a failure shows when it is."""
+        if address not in self._known:
+            task = asyncio.create_task(self._warm(address))
             self._sends.add(task)
             task.add_done_callback(self._sends.discard)
 
-    async def _warm(self, provider: str, model: str) -> None:
+    async def ensure(self, address: Address) -> None:
+        """Have an actor there; whoever waits for the same one, waits together."""
+        if address not in self._known:
+            await self._start(address)
+
+    async def _warm(self, address: Address) -> None:
         try:
-            await self._start(provider, model)
+            await self._start(address)
         except ControlRoomError as error:
-            _log.warning("no actor for %s/%s yet: %s", provider, model, error)
+            _log.warning("no actor for %s yet: %s", address, error)
+
+    def address(self, key: Key) -> Address | None:
+        """Whom the call was sent to, while it is watched."""
+        call = self._calls.get(key)
+        return call.address if call is not None else None
 
     async def cancel(self, key: Key) -> None:
-        """Tell the model's actor that the call is not wanted any more."""
+        """Tell the actor that the call is not wanted any more."""
         self._calls.pop(key, None)
         await self._bus.publish(subjects.cancel(*key), b"{}")
 
@@ -136,34 +147,32 @@ class Calls:
         for key in [key for key in self._calls if key[0] == session]:
             del self._calls[key]
 
-    async def _ensure_and_send(self, key: Key, ask: Ask) -> None:
+    async def _ensure_and_send(self, key: Key, request: Request) -> None:
         try:
-            await self._start(ask.provider, ask.model)
+            await self._start(request.address)
         except ControlRoomError as error:
             call = self._calls.get(key)
-            if call is not None and call.attempt == ask.attempt:
-                self._unservable(key, ask.attempt, error)
+            if call is not None and call.attempt == request.attempt:
+                self._unservable(key, request.attempt, error)
             else:
-                self._unsent(key, ask.attempt)
+                self._unsent(key, request.attempt)
             return
         if (call := self._calls.get(key)) is None:
-            self._unsent(key, ask.attempt)
+            self._unsent(key, request.attempt)
         else:
             call.heard = asyncio.get_running_loop().time()
-            await self._bus.publish(subjects.model(ask.provider, ask.model), ask)
+            await self._bus.publish(request.address.subject, request)
 
-    async def _start(self, provider: str, model: str) -> None:
-        """Have an actor of the model; whoever waits for the same one, waits together."""
-        name = (provider, model)
-        task = self._starts.get(name)
+    async def _start(self, address: Address) -> None:
+        task = self._starts.get(address)
         if task is None:
-            task = self._starts[name] = asyncio.create_task(self._started(*name))
-            task.add_done_callback(lambda _: self._starts.pop(name, None))
+            task = self._starts[address] = asyncio.create_task(self._started(address))
+            task.add_done_callback(lambda _: self._starts.pop(address, None))
         await asyncio.shield(task)
 
-    async def _started(self, provider: str, model: str) -> None:
-        await self._ensure(provider, model)
-        self._known.add((provider, model))
+    async def _started(self, address: Address) -> None:
+        await self._ensure(address)
+        self._known.add(address)
 
     def _heard(self, msg: Msg) -> None:
         parts = msg.subject.split(".")
@@ -174,8 +183,7 @@ class Calls:
             call.heard, call.silent = asyncio.get_running_loop().time(), False
 
     def _gone(self, msg: Msg) -> None:
-        actor = Gone.model_validate_json(msg.data)
-        self._known.discard((actor.provider, actor.model))
+        self._known.discard(Gone.model_validate_json(msg.data).actor)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -183,14 +191,14 @@ class Calls:
             await asyncio.sleep(self._heartbeat / 2)
             since = self._bus.connected_since
             if since is None:
-                continue  # our own silence is not the models'
+                continue  # our own silence is not the actors'
             limit = loop.time() - SILENCE * self._heartbeat
             late = [key for key, call in self._calls.items() if max(call.heard, since) < limit]
             for key in late:
                 call = self._calls[key]
                 call.heard = loop.time()
                 if not self._ensuring(key):
-                    self._known.discard((call.provider, call.model))
+                    self._known.discard(call.address)
                     call.silent = True
                     self._silent(key, call.attempt)
 

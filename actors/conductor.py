@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,14 @@ from actors.routing.batch import Given
 from actors.routing.machine import Scripts, SessionMachine
 from events.config import SessionConfig
 from events.envelope import Event, now
-from events.errors import ConfigError, Conflict, ControlRoomError, ReplayDiverged, StoreError
+from events.errors import (
+    ConfigError,
+    Conflict,
+    ControlRoomError,
+    ReplayDiverged,
+    StoreError,
+    ToolError,
+)
 from events.session import Session
 from events.store import BlobStore, EventStore
 from events.types import (
@@ -48,7 +55,8 @@ class Surroundings:
     """What all sessions of a router share.
 
     `load`, `scripts` and `ground` may read and write files; `ready` says of a configuration that
-    its `ground` does not.
+    its `ground` does not. `prepared` returns when what `ground` needs is there as far as that can
+    be, or after a while.
     """
 
     bus: Bus
@@ -60,6 +68,7 @@ class Surroundings:
     scripts: Scripts
     ground: Grounding
     ready: Callable[[SessionConfig | None], bool]
+    prepared: Callable[[SessionConfig | None], Awaitable[None]]
 
 
 Reads = Callable[[Session], bool]
@@ -125,7 +134,12 @@ class Conductor:
 
     def silent(self, key: tuple[str, str, str], attempt: int) -> None:
         """Nothing is heard of a call: ask again, or give it up."""
-        self._dispatch.charging.silent(key, attempt)
+        self._dispatch.silent(key, attempt)
+
+    async def answer_again(self, key: tuple[str, str, str], id: str) -> None:
+        """A tool asks a person what it has asked before: it may have been answered by now."""
+        if self._machine is not None:
+            await self._dispatch.answer_again(self._machine, key, id)
 
     def wake(self) -> None:
         """Load the session, so that an open or queued turn goes on."""
@@ -181,7 +195,7 @@ class Conductor:
             after, at = machine.session.position, now()
             for job in jobs:
                 try:
-                    decision = await _decided(job, machine.session)
+                    decision = await self._decided(job, machine.session)
                 except Exception as error:
                     refused.append((job, error))
                     continue
@@ -227,7 +241,7 @@ class Conductor:
     async def _carry_out(self, job: _Job) -> tuple[Decision, int]:
         for _ in range(CONFLICTS):
             machine = self._machine or await self._restore()
-            decision = await _decided(job, machine.session)
+            decision = await self._decided(job, machine.session)
             if not decision.givens:
                 return decision, _position(machine, decision, ())
             try:
@@ -237,6 +251,12 @@ class Conductor:
             await self._let_happen(machine, events)
             return decision, _position(machine, decision, events)
         raise StoreError(f"session {self.stream!r} has another writer", retryable=True)
+
+    async def _decided(self, job: _Job, session: Session) -> Decision:
+        if not job.reads(session):
+            return job.decide(session)
+        await self._around.prepared(session.config)
+        return await asyncio.to_thread(job.decide, session)
 
     async def _commit(self, machine: SessionMachine, givens: Sequence[Given]) -> list[Event]:
         """Append what follows from `givens`, all or nothing; on failure forget the machine."""
@@ -254,6 +274,8 @@ class Conductor:
     ) -> list[Event]:
         """The events of `givens`, and of the turn that can start after them."""
         if self._reads(machine.session, givens):
+            if machine.session.queue:
+                await self._around.prepared(machine.session.config)
             # Nobody else touches the machine meanwhile.
             return await asyncio.to_thread(self._advance, machine, givens, at)
         return self._advance(machine, givens, at)
@@ -338,15 +360,9 @@ class Conductor:
         """What starts the next queued turn where none is open, or ends one that cannot start."""
         try:
             return next_turn(session, self._around.ground)
-        except ConfigError as error:
+        except (ConfigError, ToolError) as error:
             reason = f"the turn cannot start: {error}"[:1000]
             return Given(TurnCancelled(reason=reason), by="router", turn=session.queue[0])
-
-
-async def _decided(job: _Job, session: Session) -> Decision:
-    if job.reads(session):
-        return await asyncio.to_thread(job.decide, session)
-    return job.decide(session)
 
 
 def _long(data: Input) -> bool:

@@ -8,21 +8,32 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from actors import subjects
+from actors.addresses import ModelAddress, ToolAddress
 from actors.bus import Bus
-from actors.calls import Calls
+from actors.calls import Calls, Key
 from actors.charging import Charging, Submit
 from actors.deciding import Decide, Decision
-from actors.messages import Ask
+from actors.messages import Ask, CallTool
 from actors.notices import write_notice
 from actors.paying import Paying
 from actors.receiving import never_sent
+from actors.returning import lost
 from actors.routing.batch import Given
 from actors.routing.context import Said
 from actors.routing.machine import SessionMachine
 from events.chat import WireMessage, written
+from events.config import SessionConfig
 from events.envelope import Event, now
 from events.session import Session
 from events.store import BlobStore
+from events.tool_steps import ToolEvent
+from events.tools import (
+    ElicitationAnswered,
+    ToolCalled,
+    ToolCancelled,
+    ToolFailed,
+    ToolReturned,
+)
 from events.turns import Step
 from events.types import (
     BudgetRequested,
@@ -79,13 +90,12 @@ class Dispatch:
             step = turn.steps.get(key) if turn else None
             if turn and step and step.requested and not step.asked and not step.reservation:
                 self.charging.request(turn.id, step)
-            if turn and step and step.asked:
-                self._calls.listen(
-                    (self._stream, turn.id, key),
-                    step.asked.provider,
-                    step.asked.model,
-                    step.attempt,
-                )
+            name = (self._stream, turn.id if turn else "", key)
+            if step and step.asked:
+                model = ModelAddress(step.asked.provider, step.asked.model)
+                self._calls.listen(name, model, step.attempt)
+            elif step and step.called:
+                self._calls.listen(name, ToolAddress(step.called.server), step.attempt)
         self._wind_timers(machine)
         self._look_ahead(machine)
 
@@ -94,10 +104,12 @@ class Dispatch:
         await self._bus.publish(subjects.committed(self._stream), write_notice(events))
         for event in events:
             key = (self._stream, event.turn or "", event.step or "")
+            if isinstance(event.data, ToolEvent):
+                await self._tool(machine, key, event.data)
+                continue
             match event.data:
                 case SessionCreated(config=config) | SessionReconfigured(config=config):
-                    for participant in config.models:
-                        self._calls.warm(participant.provider, participant.model_name)
+                    self._warm(config)
                 case ModelAsked() | ModelReasked():
                     await self._send(machine, event)
                 case BudgetRequested():
@@ -121,6 +133,56 @@ class Dispatch:
                     pass
         self._wind_timers(machine)
         self._look_ahead(machine)
+
+    def _warm(self, config: SessionConfig) -> None:
+        """Have everybody started of whom the participants will want something."""
+        for participant in config.models:
+            self._calls.warm(ModelAddress(participant.provider, participant.model_name))
+            for grant in participant.tools:
+                self._calls.warm(ToolAddress(grant.server))
+
+    async def _tool(self, machine: SessionMachine, key: Key, data: ToolEvent) -> None:
+        """Let happen what an event of a tool's call says."""
+        match data:
+            case ToolCalled() if key[2] in machine.waiting:
+                request = CallTool(
+                    session=self._stream,
+                    turn=key[1],
+                    step=key[2],
+                    attempt=1,
+                    reply=subjects.outcomes(subjects.partition(self._stream)),
+                    server=data.server,
+                    tool=data.tool,
+                    arguments=data.use.arguments,
+                )
+                await self._calls.send(request)
+            case ToolReturned() | ToolFailed():
+                self._calls.done(key)
+                if isinstance(data, ToolFailed) and data.unheard:  # it may be under way
+                    await self._calls.cancel(key)
+            case ToolCancelled():
+                await self._calls.cancel(key)
+            case ElicitationAnswered():
+                await self._bus.publish(subjects.elicited(*key), data)
+
+    def silent(self, key: Key, attempt: int) -> None:
+        """Nothing is heard of a call: a model is asked again, a tool's call is given up."""
+        if not isinstance(self._calls.address(key), ToolAddress):
+            self.charging.silent(key, attempt)
+            return
+
+        def decide(session: Session) -> Decision:
+            heard = self._calls.alive(key, attempt)
+            return Decision() if heard else lost(session, key=key, attempt=attempt)
+
+        self._tell(decide)
+
+    async def answer_again(self, machine: SessionMachine, key: Key, id: str) -> None:
+        """A tool still waits for an answer that the person may have given."""
+        turn = machine.session.turns.get(key[1])
+        step = turn.steps.get(key[2]) if turn else None
+        if step is not None and (answered := step.answered.get(id)) is not None:
+            await self._bus.publish(subjects.elicited(*key), answered)
 
     def rest(self) -> None:
         """Let no timer run; the log has them all."""

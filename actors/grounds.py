@@ -16,19 +16,22 @@ from actors.routing.machine import ENGINE, PARSERS
 from actors.routing.registry import CURRENT
 from actors.routing.spending import limited, unbounded
 from actors.routing.turn import ACCOUNT
+from actors.tools.catalog import ToolCatalog
+from actors.tools.config import ToolServers
 from events.account import DailyBudgets, account_of
 from events.blobs import Remembered
 from events.canonical import canonical_json
 from events.config import Budget, Participant, SessionConfig
 from events.envelope import now
 from events.errors import ConfigError
+from events.grants import ToolGrant
 from events.store import BlobStore
 from events.values import Blob, Semantics
 
-Seat = tuple[str, tuple[Model, ...]]
-"""A participant, and its model and fallbacks."""
-Seats = tuple[tuple[Seat, ...], str, int]
-"""Who sits there, the account that pays, and the revision of what is known of the models."""
+Seat = tuple[str, tuple[Model, ...], tuple[ToolGrant, ...]]
+"""A participant, its model and fallbacks, and the tools that it may use."""
+Seats = tuple[tuple[Seat, ...], str, tuple[int, int]]
+"""Who sits there, the account that pays, and the revisions of what is known of models and tools."""
 
 KEPT = 256
 """Sets of facts kept at hand; as many short blobs are."""
@@ -50,12 +53,14 @@ class Grounds:
         script_folder: Path,
         max_participants: int = 5,
         daily_budget: DailyBudgets | None = None,
+        tool_servers: ToolServers | None = None,
     ) -> None:
         self._providers = providers
         self._environment = environment
         self.kept = Remembered(blobs)
         """The blobs, with what turns stand on at hand."""
         self.models = ModelFacts(providers, environment)
+        self.tools = ToolCatalog(tool_servers or ToolServers(), environment, self.kept.get)
         self._scripts = script_folder
         self._max = max_participants
         self._daily = daily_budget
@@ -79,9 +84,10 @@ class Grounds:
                         f"{', '.join(unset)}: {how} and start the room again"
                     )
                 self._check_price(config, participant, model, by)
+            self.tools.check(f"participant {participant.id!r}", participant.tools)
         if config.routing_pattern == "script":
             scripts.collect(self._scripts, config.script or "")
-        if self._budget(by) is None:  # else they are of one day
+        if self._budget(by) is None and self.tools.ready(config):  # else they are of one day
             self._stored_facts(config, by)
 
     def _check_price(
@@ -102,12 +108,15 @@ class Grounds:
         """Whether `ground` has all at hand; else it reads and writes files, and is for a thread."""
         if config is None or config.routing_pattern == "script":
             return False
+        if not self.tools.ready(config):
+            return False
         return self._daily is None and self._seats(config, "") in self._facts
 
     def ground(self, config: SessionConfig, by: str, retry: bool) -> Ground:
         """The facts of a turn under `config`, stored, and the versions that decide it.
 
-        `by` is the principal that posted it: its account of today pays.
+        `by` is the principal that posted it: its account of today pays. Raises `ToolUnavailable`
+        where a server of whose tools it may use some never said which it has.
         """
         script = None
         if config.routing_pattern == "script" and not retry:
@@ -125,9 +134,9 @@ class Grounds:
         )
 
     def _seats(self, config: SessionConfig, by: str) -> Seats:
-        seats = tuple((one.id, _models(one)) for one in config.models)
+        seats = tuple((one.id, _models(one), one.tools) for one in config.models)
         account = account_of(by, now().date()) if self._budget(by) is not None else ""
-        return seats, account, self.models.revision
+        return seats, account, (self.models.revision, self.tools.revision)
 
     def _budget(self, by: str) -> Budget | None:
         """What the principal may spend in a day."""
@@ -150,13 +159,18 @@ class Grounds:
     def _gathered(self, seats: Seats, daily: Budget | None) -> dict[str, Any]:
         participants, account, _ = seats
         facts: dict[str, Any] = {}
-        for id, (own, *fallbacks) in participants:
+        for id, (own, *fallbacks), grants in participants:
             facts[id] = self.models.fact(own)
             if fallbacks:
                 facts[id]["fallbacks"] = [self.models.fact(model) for model in fallbacks]
+            if grants:
+                facts[id]["tools"] = self.tools.offers(grants, self._put)
         if daily is not None:
             facts[ACCOUNT] = {"stream": account, **daily.model_dump(mode="json")}
         return facts
+
+    def _put(self, content: bytes) -> Blob:
+        return self.kept.put(content, "application/json")
 
 
 def check_size(config: SessionConfig, most: int) -> None:

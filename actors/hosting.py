@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors import subjects
+from actors.addresses import ModelAddress
 from actors.bus import Bus, Msg, Subscription
 from actors.messages import Ensure, Gone, Problem, Reply, Retire, Retired
 from actors.model import ModelActor
@@ -60,7 +61,9 @@ class ModelHost:
     async def serve(self, msg: Msg) -> None:
         """Answer a request to have a model running."""
         try:
-            wanted = Ensure.model_validate_json(msg.data)
+            wanted = Ensure.model_validate_json(msg.data).actor
+            if not isinstance(wanted, ModelAddress):
+                raise ConfigError(f"{wanted} is no model")
             await self.ensure(wanted.provider, wanted.model)
         except (ControlRoomError, ValidationError) as error:
             await msg.respond(refusal(error))
@@ -87,7 +90,8 @@ class ModelHost:
                 return False
             actors = tuple(self._models.values())
             for provider, model in self._models:
-                await self._bus.publish(subjects.GONE, Gone(provider=provider, model=model))
+                gone = Gone(actor=ModelAddress(provider, model))
+                await self._bus.publish(subjects.GONE, gone)
             await asyncio.sleep(LEAVE)
             await asyncio.gather(*(actor.leave_off() for actor in actors))
             if self.idle < idle:  # a question came after all

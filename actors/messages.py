@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from actors.addresses import Address, ModelAddress, ToolAddress
 from actors.providers.port import Capabilities
 from events.chat import WireMessage
 from events.config import SessionConfig
@@ -51,6 +52,11 @@ class Ask(Value):
     tools: Blob | None = Field(default=None, description="as in `model.asked`")
     tool_choice: Literal["none"] | None = None
 
+    @property
+    def address(self) -> ModelAddress:
+        """Whom it is for."""
+        return ModelAddress(self.provider, self.model)
+
 
 class CallTool(Value):
     """Router to tool server: please call the tool, once.
@@ -66,6 +72,46 @@ class CallTool(Value):
     server: str
     tool: str
     arguments: Text
+
+    @property
+    def address(self) -> ToolAddress:
+        """Whom it is for."""
+        return ToolAddress(self.server)
+
+
+class RunWorkflow(Value):
+    """Router to workflow actor: please run the workflow, and call the room with this token.
+
+    Heartbeats, cancelling and the outcome are as with `Ask`. `models` are those that it may ask, by
+    the names that the doors know.
+    """
+
+    session: Id
+    turn: Id
+    step: str
+    attempt: int
+    reply: str = Field(description="subject that takes the outcome as a request")
+    framework: str
+    config: dict[str, Any] | Blob
+    inputs: Text = Field(description="JSON text")
+    models: dict[str, dict[str, Any]]
+    token: str = Field(repr=False)
+
+    @classmethod
+    def of(cls, config: SessionConfig, inputs: Text, **where: Any) -> RunWorkflow:
+        """The run of a session's workflow on these inputs."""
+        assert config.workflow
+        models = {
+            one.id: {"name": one.label, "provider": one.provider, "model_name": one.model_name}
+            for one in config.models
+        }
+        return cls(
+            framework=config.workflow.framework,
+            config=config.workflow.config,
+            inputs=inputs,
+            models=models,
+            **where,
+        )
 
 
 class Heartbeat(Value):
@@ -300,12 +346,10 @@ class Retired(Value):
 class Gone(Value):
     """To all routers: this actor takes no further call; have one started before the next."""
 
-    provider: str
-    model: str
+    actor: Address
 
 
 class Ensure(Value):
     """To the supervisor: have the actor of this model running."""
 
-    provider: str
-    model: str
+    actor: Address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from actors import returning
 from actors.deciding import Decision
 from actors.messages import Accounted, Outcome
 from actors.routing.batch import Given
@@ -28,7 +29,11 @@ def receive(session: Session, outcome: Outcome) -> Decision:
     """What an outcome becomes: counted (state `open`), or discarded with what it had cost."""
     turn = session.turns.get(outcome.turn)
     step = turn.steps.get(outcome.step) if turn else None
-    if turn is None or step is None or step.asked is None:
+    if turn is None or step is None:
+        return Decision()
+    if step.called is not None:
+        return returning.receive(session, outcome, turn, step)
+    if step.asked is None:
         return Decision()
     if (turn.id, step.key, outcome.attempt) in session.discarded:
         return Decision()
@@ -177,6 +182,8 @@ def fail(
     step = _waiting(session, key, attempt)
     if step is None:
         return Decision()
+    if step.called is not None:
+        return returning.failed(step, key=key, error=error)
     data = ModelFailed(
         attempt=attempt,
         error=type(error).__name__,

@@ -96,6 +96,7 @@ class RouterActor:
             ready=grounds.ready,
         )
         self._conductors: OrderedDict[str, Conductor] = OrderedDict()
+            prepared=self._prepared,
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -103,6 +104,7 @@ class RouterActor:
         await self._calls.start()
         await self._accounts.reconcile(self._owns)
         for head in await self._store.heads():
+        await self._grounds.tools.listen(self._bus)
             if self._owns(head.stream) and head.open_turn is not None:
                 self._conductor(head.stream).wake()
         everything = len(self._partitions) == PARTITIONS
@@ -215,9 +217,12 @@ class RouterActor:
             case CreateSession() | Reconfigure():
                 return True
             case PostTurn() | RetryTurn():
-                return not self._grounds.ready(session.config)
+                return session.open is None and not self._grounds.ready(session.config)
             case _:
                 return False
+
+    async def _prepared(self, config: SessionConfig | None) -> None:
+        await self._grounds.tools.wait(config, self._calls.ensure)
 
     # --- outcomes --------------------------------------------------------------------------------
 
@@ -254,4 +259,7 @@ class RouterActor:
         self._conductor(key[0]).tell(partial(never_sent, key=key, attempt=attempt))
 
     def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:
+        if (question := outcome.elicited) is not None and counted:
+            key = (outcome.session, outcome.turn, outcome.step)
+            await self._conductor(outcome.session).answer_again(key, question.id)
         self._conductor(key[0]).tell(partial(fail, key=key, attempt=attempt, error=error))

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors import subjects
+from actors.addresses import ModelAddress
 from actors.bus import Bus
 from actors.cluster import Actor, ActorGone, Cluster
 from actors.hosting import raised
@@ -98,7 +99,7 @@ class Hosts:
         self._hosts[place] = await self._cluster.start(services.models, name, settings, resources)
 
     async def _add(self, host: Actor, model: tuple[str, str]) -> None:
-        wanted = Ensure(provider=model[0], model=model[1])
+        wanted = Ensure(actor=ModelAddress(*model))
         answer = await self._bus.request(subjects.host(host.name), wanted, timeout=ADD_WITHIN)
         raised(Reply.model_validate_json(answer))
 

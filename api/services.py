@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import subjects
+from actors.addresses import Address
 from actors.bus import Bus, Msg
 from actors.cluster import Health
 from actors.grounds import Grounds
@@ -19,6 +20,7 @@ from actors.hosting import ModelHost, raised
 from actors.messages import Ensure, Reply
 from actors.providers.config import Providers, ProviderSpec
 from actors.router import RouterActor
+from actors.tools.config import ToolServers, ToolServerSpec
 from api.process import prepare
 from api.running import note
 from api.settings import Settings
@@ -30,7 +32,7 @@ from events.store import EventStore
 _log = logging.getLogger(__name__)
 
 ENSURE_WITHIN = 90.0
-"""Seconds in which the supervisor has to have a model's actor running."""
+"""Seconds in which the supervisor has to have an actor running."""
 ENSURE_TRY = 10.0
 """Seconds after which it is asked once more: it may have died with the request."""
 ENSURE_PAUSE = 0.2
@@ -38,12 +40,15 @@ STORE_WITHIN = 30.0
 """Seconds in which a router that died has to let go of the store."""
 
 
-def service_settings(settings: Settings, providers: Providers, nats_url: str) -> dict[str, Any]:
+def service_settings(
+    settings: Settings, providers: Providers, tool_servers: ToolServers, nats_url: str
+) -> dict[str, Any]:
     """What an actor process has to know. Holds the NATS token and what the store's URL holds."""
     return {
         "nats": nats_url,
         "store": settings.store_url,
         "providers": [spec.model_dump(mode="json") for spec in providers.values()],
+        "tools": [spec.model_dump(mode="json") for spec in tool_servers.values()],
         "scripts": str(settings.scripts_path),
         "max_participants": settings.max_participants,
         "daily_budget": settings.daily_budget and settings.daily_budget.model_dump(mode="json"),
@@ -56,6 +61,11 @@ def service_settings(settings: Settings, providers: Providers, nats_url: str) ->
 def providers_of(settings: dict[str, Any]) -> Providers:
     """The providers that are in the settings of a service."""
     return Providers(*(ProviderSpec.model_validate(spec) for spec in settings["providers"]))
+
+
+def tool_servers_of(settings: dict[str, Any]) -> ToolServers:
+    """The tool servers that are in the settings of a service."""
+    return ToolServers(*(ToolServerSpec.model_validate(spec) for spec in settings["tools"]))
 
 
 @asynccontextmanager
@@ -121,6 +131,29 @@ async def models(settings: dict[str, Any]) -> AsyncIterator[Health]:
         await bus.close()
 
 
+@asynccontextmanager
+async def tools(settings: dict[str, Any]) -> AsyncIterator[Health]:
+    """An actor of the tool server `settings["server"]`, under the name `settings["name"]`."""
+    from actors.tools.actor import ToolServerActor
+    from actors.tools.stdio import end_orphans
+
+    name, server = settings["name"], settings["server"]
+    prepare(settings["log_level"], _log_file(settings, name))
+    if ended := await asyncio.to_thread(end_orphans, server):
+        _log.warning("ended %d processes that an earlier actor has left", ended)
+    bus = await Bus.connect(settings["nats"], name=name)
+    spec = tool_servers_of(settings).find(server)
+    actor = ToolServerActor(bus, open_blobs(settings["store"]), spec, os.environ)
+    await actor.start()
+    _note(settings, name, server=server)
+    _log.info("taking calls for tool server %s", server)
+    try:
+        yield actor.health
+    finally:
+        await actor.stop()
+        await bus.close()
+
+
 def _log_file(settings: dict[str, Any], name: str) -> Path | None:
     return Path(settings["logs"]) / f"{name}.log" if settings["logs"] else None
 
@@ -130,12 +163,12 @@ def _note(settings: dict[str, Any], name: str, **facts: Any) -> None:
         note(Path(settings["run"]), name, **facts)
 
 
-async def ensure(bus: Bus, provider: str, model: str) -> None:
-    """Have the supervisor start the model's actor, and another supervisor where the first dies.
+async def ensure(bus: Bus, address: Address) -> None:
+    """Have the supervisor start the actor, and another supervisor where the first dies.
 
     Raises `ConfigError` where there can be none, and after `ENSURE_WITHIN` seconds what hindered.
     """
-    wanted = Ensure(provider=provider, model=model)
+    wanted = Ensure(actor=address)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ENSURE_WITHIN
     while True:

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         description="provider file, JSON or YAML; default: providers.json in the data directory"
         " where there is one",
     )
+    tools: Path | None = Field(
+        default=None,
+        description="file of tool servers, JSON or YAML, as other programs have it under"
+        " mcpServers; default: tools.json in the data directory where there is one",
+    )
     store: SecretStr = Field(
         default=SecretStr(""),
         description="event store, sqlite:///PATH or postgresql://USER@HOST/DATABASE; default:"
@@ -131,7 +136,7 @@ class Settings(BaseSettings):
 
     _environment: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @field_validator("home", "providers", "scripts", mode="after")
+    @field_validator("home", "providers", "tools", "scripts", mode="after")
     @classmethod
     def _whole(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path is not None else None
@@ -291,6 +296,12 @@ class Settings(BaseSettings):
         """The provider file, or None where none is named and none is in the data directory."""
         usual = self.home / "providers.json"
         return self.providers or (usual if usual.is_file() else None)
+
+    @property
+    def tools_path(self) -> Path | None:
+        """The file of tool servers, or None where none is named and none is in the directory."""
+        usual = self.home / "tools.json"
+        return self.tools or (usual if usual.is_file() else None)
 
     @property
     def scripts_path(self) -> Path:

@@ -1,4 +1,4 @@
-"""The Ray supervisor: the driver that has the router and the models' hosts running."""
+"""The Ray supervisor: the driver that has the router, models and tool servers running."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors import subjects
+from actors.addresses import ModelAddress, ToolAddress
 from actors.bus import Bus, Msg
 from actors.cluster import Actor, Cluster, ClusterGone, joined
 from actors.hosting import refusal
 from actors.messages import Ensure, Reply
+from actors.tools.config import configured
 from api import services
 from api.hosts import Hosts
 from api.known import known_providers
 from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
+from api.tool_hosts import ToolHosts
 from events.errors import ControlRoomError
 from events.partitions import PARTITIONS
 
@@ -32,20 +35,28 @@ WATCH = 1.0
 
 
 class Supervisor:
-    """Starts the router, and again when it is gone for good, and has models hosted by request.
+    """Starts the router, and again when it is gone for good; hosts models and tool servers.
 
     Ray itself restarts a process that died; this is for what Ray gave up, and for what is new.
     """
 
-    def __init__(self, cluster: Cluster, bus: Bus, settings: dict[str, Any], hosts: Hosts) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        bus: Bus,
+        settings: dict[str, Any],
+        hosts: Hosts,
+        tool_hosts: ToolHosts,
+    ) -> None:
         self._cluster = cluster
         self._bus = bus
         self._settings = settings
         self._hosts = hosts
+        self._tool_hosts = tool_hosts
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Take requests for models, and have the router running, for ever."""
+        """Take requests for actors, and have the router running, for ever."""
         await self._bus.subscribe(subjects.SUPERVISOR, self._requested)
         await asyncio.gather(self._watch_router(), self._hosts.watch())
 
@@ -81,8 +92,11 @@ class Supervisor:
 
     async def _answer(self, msg: Msg) -> None:
         try:
-            wanted = Ensure.model_validate_json(msg.data)
-            await self._hosts.ensure(wanted.provider, wanted.model)
+            match Ensure.model_validate_json(msg.data).actor:
+                case ModelAddress(provider, model):
+                    await self._hosts.ensure(provider, model)
+                case ToolAddress(server):
+                    await self._tool_hosts.ensure(server)
         except (ControlRoomError, ValidationError) as error:
             await msg.respond(refusal(error))
         else:
@@ -109,10 +123,13 @@ async def supervise(settings: Settings) -> None:
         loop.add_signal_handler(signal.SIGTERM, ended.set)  # Ray has set one of its own
         bus = await Bus.connect(settings.nats_url, name="supervisor")
         arguments = services.service_settings(
-            settings, known_providers(settings), settings.nats_url
+            settings,
+            known_providers(settings),
+            configured(settings.tools_path),
+            settings.nats_url,
         )
         hosts = Hosts(cluster, bus, arguments, settings.models_per_process)
-        supervisor = Supervisor(cluster, bus, arguments, hosts)
+        supervisor = Supervisor(cluster, bus, arguments, hosts, ToolHosts(cluster, arguments))
         work = asyncio.create_task(supervisor.run())
         gone = asyncio.create_task(cluster.gone())
         until = asyncio.create_task(ended.wait())

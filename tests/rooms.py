@@ -23,11 +23,14 @@ import uvicorn
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
+from actors.addresses import Address, ModelAddress, ToolAddress
 from actors.bus import Bus
 from actors.grounds import Grounds
 from actors.hosting import ModelHost
 from actors.providers.config import Providers, ProviderSpec, configured
 from actors.router import RouterActor
+from actors.tools.actor import ToolServerActor
+from actors.tools.config import ToolServers
 from api.app import create_app
 from api.nats_server import BundledNats
 from api.room import Room
@@ -54,8 +57,11 @@ class LocalRoom:
         nats: BundledNats,
         providers: Providers,
         environment: Mapping[str, str],
+        tool_servers: ToolServers,
     ) -> None:
         self.settings = settings
+        self.tool_servers = tool_servers
+        self.tools: dict[str, ToolServerActor] = {}
         self.environment = environment
         self.nats = nats
         self.providers = providers
@@ -90,11 +96,27 @@ class LocalRoom:
             script_folder=self.settings.scripts_path,
             max_participants=self.settings.max_participants,
             daily_budget=self.settings.daily_budget,
+            tool_servers=self.tool_servers,
         )
         self.router = RouterActor(
-            self.router_bus, self.store, self.blobs, grounds=grounds, ensure=self.models.ensure
+            self.router_bus, self.store, self.blobs, grounds=grounds, ensure=self.ensure
         )
         await self.router.start()
+
+    async def ensure(self, address: Address) -> None:
+        """Have an actor started."""
+        match address:
+            case ModelAddress(provider, model):
+                await self.models.ensure(provider, model)
+            case ToolAddress(server) if server not in self.tools:
+                spec = self.tool_servers.find(server)
+                actor = ToolServerActor(self.models_bus, self.blobs, spec, self.environment)
+                self.tools[server] = actor
+                await actor.start()
+
+    async def stop_tools(self) -> None:
+        tools, self.tools = self.tools, {}
+        await asyncio.gather(*(actor.stop() for actor in tools.values()))
 
     async def stop_router(self) -> None:
         if self.router is not None:
@@ -187,7 +209,11 @@ def config(session: str = "s1", seats: str = "a b c", **changes: Any) -> dict[st
 
 @asynccontextmanager
 async def local_room(
-    folder: Path, *specs: ProviderSpec, environment: Mapping[str, str] | None = None, **changes: Any
+    folder: Path,
+    *specs: ProviderSpec,
+    environment: Mapping[str, str] | None = None,
+    tool_servers: ToolServers | None = None,
+    **changes: Any,
 ) -> AsyncIterator[LocalRoom]:
     """A room with its data in `folder`; `changes` are settings by their field names."""
     settings = Settings(home=folder, port=0, **changes)
@@ -198,12 +224,13 @@ async def local_room(
         nats = BundledNats(folder / "nats")
         await nats.start()
         stack.push_async_callback(nats.stop)
-        room = LocalRoom(settings, nats, providers, environment)
+        room = LocalRoom(settings, nats, providers, environment, tool_servers or ToolServers())
         stack.push_async_callback(room.store.close)
         room.models_bus = await Bus.connect(nats.url, name="models")
         stack.push_async_callback(room.models_bus.close)
         room.models = ModelHost(room.models_bus, room.blobs, providers, environment)
         stack.push_async_callback(room.models.stop)
+        stack.push_async_callback(room.stop_tools)
         await room.start_router()
         stack.push_async_callback(room.stop_router)
         await stack.enter_async_context(_projecting(room))

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from actors import subjects
+from actors.addresses import Address
 from actors.bus import Bus, Msg
 from actors.grounds import Grounds
 from actors.messages import (
@@ -44,8 +45,8 @@ class Wire:
         await self.bus.subscribe("room.model.>", self._asked)
         await self.bus.subscribe("room.cancel.>", self._cancelled)
 
-    async def no_start(self, provider: str, model: str) -> None:
-        """The model is here already."""
+    async def no_start(self, address: Address) -> None:
+        """Whoever is wanted is here already."""
 
     async def create(self, session: str, **changes: object) -> None:
         """A session of one participant, `a`."""

@@ -38,6 +38,9 @@ FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0  # seconds before it is made again, doubled 
 STEADY: Final = 30.0  # seconds after which it counts as having worked
 LONGEST_ERROR: Final = 2000  # characters
 
+_CLOSED: Final = ("Connection closed", "SSE stream")
+"""How the client's own words for a connection that has ended begin."""
+
 Elicit = Callable[[types.ElicitRequestParams], Awaitable[types.ElicitResult]]
 
 _asking: ContextVar[Elicit | None] = ContextVar("asking", default=None)
@@ -128,7 +131,8 @@ class Connection:
             link.heard = asyncio.get_running_loop().time()
 
     def _explained(self, error: MCPError, tool: str) -> ControlRoomError:
-        if error.code == types.CONNECTION_CLOSED:
+        # Servers use that code for errors of their own.
+        if error.code == types.CONNECTION_CLOSED and error.message.startswith(_CLOSED):
             return self._lost(error.message)
         name, said = self._spec.name, self._hidden(error.message)[:LONGEST_ERROR]
         if self.tools is not None and tool not in {one.name for one in self.tools}:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 
 from actors import subjects
+from actors.addresses import Address, ModelAddress
 from actors.bus import Bus, Msg
 from actors.calls import Calls, Key
 from actors.messages import Ask
@@ -35,13 +36,13 @@ class Starting:
     """Has actors of models started, when it is told to."""
 
     def __init__(self, error: ControlRoomError | None = None) -> None:
-        self.started: Counter[tuple[str, str]] = Counter()
+        self.started: Counter[Address] = Counter()
         self.go = asyncio.Event()
         self.refused: list[tuple[Key, str]] = []
         self._error = error
 
-    async def ensure(self, provider: str, model: str) -> None:
-        self.started[provider, model] += 1
+    async def ensure(self, address: Address) -> None:
+        self.started[address] += 1
         await self.go.wait()
         if self._error is not None:
             raise self._error
@@ -72,12 +73,12 @@ async def test_many_calls_have_their_model_started_once(nats_server: BundledNats
     sessions = {f"s{number}" for number in range(50)}
     for session in sorted(sessions):
         await calls.send(ask(session))
-    calls.warm("p", "m")
+    calls.warm(ModelAddress("p", "m"))
     await eventually(lambda: starting.started, within=10, what="the request for an actor")
     assert taken == set()
     starting.go.set()
     await eventually(lambda: taken == sessions, within=10, what="every question")
-    assert starting.started == {("p", "m"): 1}
+    assert starting.started == {ModelAddress("p", "m"): 1}
     assert starting.refused == []
     await calls.stop()
     await bus.close()
@@ -98,6 +99,6 @@ async def test_a_model_that_cannot_be_had_fails_every_call_that_waits_for_it(
     assert {key[0] for key, _ in starting.refused} == {"s1", "s2"}
     await calls.send(ask("s3"))  # it is tried anew for whoever comes later
     await eventually(lambda: len(starting.refused) == 3, within=10, what="the third refusal")
-    assert starting.started["p", "m"] == 2
+    assert starting.started[ModelAddress("p", "m")] == 2
     await calls.stop()
     await bus.close()

@@ -12,12 +12,14 @@ import psutil
 import pytest
 
 from actors import subjects
+from actors.addresses import Address, ModelAddress
 from actors.bus import Bus, Msg
 from actors.calls import Calls, Key
 from actors.cluster import joined
 from actors.hosting import ModelHost
 from actors.messages import Gone
 from actors.providers.config import Providers, ProviderSpec
+from actors.tools.config import ToolServers
 from api import services
 from api.hosts import Hosts
 from api.running import noted
@@ -60,15 +62,15 @@ async def test_a_host_that_nobody_uses_says_so_and_takes_models_again(
     module_nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with hosting(module_nats_url, monkeypatch) as (host, router):
-        gone: list[str] = []
+        gone: list[Address] = []
         await router.bus.subscribe(
-            subjects.GONE, lambda msg: gone.append(Gone.model_validate_json(msg.data).model)
+            subjects.GONE, lambda msg: gone.append(Gone.model_validate_json(msg.data).actor)
         )
         assert not await host.retire(60)
         await idle(host)
         assert await host.retire(IDLE)
         assert (await host.health())["models"] == []
-        assert gone == ["steady", "instant"]
+        assert gone == [ModelAddress("stage", "steady"), ModelAddress("stage", "instant")]
         await host.ensure("stage", "instant")
         await router.ask("instant")
         assert (await router.answered()).text
@@ -113,8 +115,8 @@ async def test_a_router_has_a_model_that_ended_started_before_it_asks(
     started: list[str] = []
     asked: list[Msg] = []
 
-    async def ensure(provider: str, model: str) -> None:
-        started.append(model)
+    async def ensure(address: Address) -> None:
+        started.append(str(address))
 
     def never(key: Key, attempt: int, error: ControlRoomError | None = None) -> None:
         raise AssertionError(f"{key} is no trouble: {error}")
@@ -126,14 +128,14 @@ async def test_a_router_has_a_model_that_ended_started_before_it_asks(
     await eventually(lambda: len(asked) == 1, within=10, what="the first question")
     await calls.send(ask("s2"))
     await eventually(lambda: len(asked) == 2, within=10, what="the second question")
-    assert started == ["m"]
+    assert started == ["p/m"]
     heard = asyncio.Event()
     await bus.subscribe(subjects.GONE, lambda _: heard.set())
-    await other.publish(subjects.GONE, Gone(provider="p", model="m"))
+    await other.publish(subjects.GONE, Gone(actor=ModelAddress("p", "m")))
     await asyncio.wait_for(heard.wait(), 10)
     await calls.send(ask("s3"))
     await eventually(lambda: len(asked) == 3, within=10, what="the third question")
-    assert started == ["m", "m"]
+    assert started == ["p/m", "p/m"]
     await calls.stop()
     await bus.close()
     await other.close()
@@ -160,7 +162,7 @@ async def test_ray_ends_a_host_for_good_and_a_failed_start_gives_its_place_free(
         return psutil.Process(noted(settings.run_dir)["models-0"]["pid"])
 
     async with joined("", settings.scratch_dir) as cluster:
-        arguments = services.service_settings(settings, providers, module_nats_url)
+        arguments = services.service_settings(settings, providers, ToolServers(), module_nats_url)
         hosts = Hosts(cluster, bus, arguments, idle=1.0)
         with pytest.raises(ConfigError, match="NOT_SET_ANYWHERE"):
             await hosts.ensure("broken", "any")
