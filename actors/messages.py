@@ -350,6 +350,6 @@ class Gone(Value):
 
 
 class Ensure(Value):
-    """To the supervisor: have the actor of this model running."""
+    """To the supervisor, or a host: have this actor running."""
 
     actor: Address

@@ -94,17 +94,17 @@ class RouterActor:
             scripts=lambda blob, entry: scripts.load(grounds.kept.get(blob), entry),
             ground=grounds.ground,
             ready=grounds.ready,
+            prepared=self._prepared,
         )
         self._conductors: OrderedDict[str, Conductor] = OrderedDict()
-            prepared=self._prepared,
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Go on with every open turn, then take commands and outcomes."""
         await self._calls.start()
+        await self._grounds.tools.listen(self._bus)
         await self._accounts.reconcile(self._owns)
         for head in await self._store.heads():
-        await self._grounds.tools.listen(self._bus)
             if self._owns(head.stream) and head.open_turn is not None:
                 self._conductor(head.stream).wake()
         everything = len(self._partitions) == PARTITIONS
@@ -208,6 +208,9 @@ class RouterActor:
             repeated=not decision.givens,
         )
 
+    async def _prepared(self, config: SessionConfig | None) -> None:
+        await self._grounds.tools.wait(config, self._calls.ensure)
+
     def _config(self, blob: Blob) -> SessionConfig:
         return SessionConfig.model_validate_json(self._load(blob))
 
@@ -220,9 +223,6 @@ class RouterActor:
                 return session.open is None and not self._grounds.ready(session.config)
             case _:
                 return False
-
-    async def _prepared(self, config: SessionConfig | None) -> None:
-        await self._grounds.tools.wait(config, self._calls.ensure)
 
     # --- outcomes --------------------------------------------------------------------------------
 
@@ -246,6 +246,9 @@ class RouterActor:
             return
         counted = decision.state == "open"
         await msg.respond(Receipt(status="committed" if counted else "discarded"))
+        if (question := outcome.elicited) is not None and counted:
+            key = (outcome.session, outcome.turn, outcome.step)
+            await self._conductor(outcome.session).answer_again(key, question.id)
 
     def _silent(self, key: Key, attempt: int) -> None:
         _log.warning("session %s: nothing is heard of %s in %s", key[0], key[2], key[1])
@@ -259,7 +262,4 @@ class RouterActor:
         self._conductor(key[0]).tell(partial(never_sent, key=key, attempt=attempt))
 
     def _unservable(self, key: Key, attempt: int, error: ControlRoomError) -> None:
-        if (question := outcome.elicited) is not None and counted:
-            key = (outcome.session, outcome.turn, outcome.step)
-            await self._conductor(outcome.session).answer_again(key, question.id)
         self._conductor(key[0]).tell(partial(fail, key=key, attempt=attempt, error=error))
