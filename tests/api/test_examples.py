@@ -7,10 +7,15 @@ import json
 import re
 import sys
 import textwrap
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from actors.grounds import Grounds
+from actors.providers.config import Providers, parse
+from events.blobs import MemoryBlobs
+from events.config import SessionConfig
 from tests.rooms import LocalRoom, local_room
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +61,20 @@ async def test_they_work_with_a_room_that_wants_a_token(tmp_path: Path) -> None:
         assert "identical: True" in said
         shown = await output("sh", "examples/first_session.sh", room.url, token=token)
         assert '"identical":true' in shown.replace(" ", "")
+
+
+def test_the_readme_s_session_and_providers_load(tmp_path: Path) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    providers, session = (json.loads(block) for block in blocks)
+    config = SessionConfig.model_validate(session)
+    assert config.budget
+    assert config.budget.limit == Decimal("2.50")
+    ada = config.models[0]
+    assert ada.budget
+    assert [one.model_name for one in ada.fallbacks] == ["llama3"]
+    specs = Providers(*parse(json.dumps(providers)))
+    environment = {"AZURE_OPENAI_KEY": "key"}
+    Grounds(specs, environment, MemoryBlobs(), script_folder=tmp_path).check(config, "local")
 
 
 def test_the_readme_shows_what_the_examples_do() -> None:
