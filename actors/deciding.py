@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ from actors.messages import (
 )
 from actors.routing.batch import Given
 from events.config import SessionConfig
-from events.errors import ConfigError, Refused
+from events.errors import BadArguments, ConfigError, Refused, ToolError
 from events.faults import faults
 from events.session import Done, Session
 from events.tools import ApprovalDenied, ApprovalGranted, ElicitationAnswered
@@ -319,10 +320,25 @@ def _answer(command: AnswerElicitation, turn: Turn, step: Step) -> Decision:
         raise Refused(f"question {question!r} was answered already, or its call is over")
     if command.content is not None and command.action != "accept":
         raise ConfigError("'content' goes with the action 'accept' alone: leave it out")
+    form = step.elicited[question].form
+    if form is not None and command.action == "accept":
+        _check_form(form, command.content or {})
     size = len(orjson.dumps(command.content))
     if size > SPILL:
         raise ConfigError(f"the content has {size} bytes, and may have {SPILL}: shorten it")
     return _said(command, turn, step, said)
+
+
+def _check_form(form: dict[str, Any], content: dict[str, Any]) -> None:
+    from actors.tools.arguments import Schema  # jsonschema is imported when it is used
+
+    try:
+        Schema("the question", form).check(content)
+    except BadArguments as error:
+        said = error.message.replace("the arguments do", "the content does")
+        raise ConfigError(said) from None
+    except ToolError:
+        return  # what does not describe an answer cannot refuse one
 
 
 def _said(command: Approve | AnswerElicitation, turn: Turn, step: Step, data: Input) -> Decision:

@@ -17,6 +17,7 @@ from api.posting import ShortPost
 from api.problems import add_handlers
 from api.room import Room
 from api.routes import (
+    approvals,
     blobs,
     choices,
     costs,
@@ -73,7 +74,7 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    modules = (sessions, turns, presets, estimates, events, views, costs, choices)
+    modules = (sessions, turns, approvals, presets, estimates, events, views, costs, choices)
     for module in (*modules, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)

@@ -12,6 +12,7 @@ from api.problems import KINDS, MEDIA_TYPE, ProblemDetails, kind_of
 TAGS = [
     {"name": "sessions", "description": "Who sits in a room, and how it is routed."},
     {"name": "turns", "description": "Messages, and everything that follows from them."},
+    {"name": "approvals", "description": "Calls of tools that wait for a person."},
     {"name": "presets", "description": "Rooms and toolchains that are saved under a name."},
     {"name": "events", "description": "Everything that happened, by cursor or as it happens."},
     {"name": "views", "description": "What it means: transcript, costs, replay."},
@@ -30,9 +31,14 @@ that are being written as `{"type": "delta", "turn", "step", "attempt", "partici
 "seq", "text"}`. The channels are `text`, `reasoning`, and `status`, whose last line says what an
 answer waits for. Come back with the position of the last event that you have: every event comes
 once, and the pieces of open steps come again from their first character (`seq` 0). With
-`lines=true` a frame may hold several of these objects, one a line. It closes with 4404 for an
-unknown session and 4422 for a wrong cursor. Where the room has a token, browsers offer the
-sub-protocols `control-room.v1` and `bearer.` followed by the token in base64url without padding.
+`lines=true` a frame may hold several of these objects, one a line. A client may say
+`{"type": "approve" | "deny", "turn", "step", "reason"}` to a call of a tool that waits for that,
+and `{"type": "answer", "turn", "step", "question", "action": "accept" | "decline" | "cancel",
+"content"}` to what a tool asks. It is told `{"type": "accepted" | "refused", "id", ...}`, where
+`id` is what it gave besides, and `detail` says why; the same `id` again changes nothing. The stream
+closes with 4404 for an unknown session and 4422 for a wrong cursor. Where the room has a token,
+browsers offer the sub-protocols `control-room.v1` and `bearer.` followed by the token in base64url
+without padding.
 """
 
 _ALWAYS = (422, 500)

@@ -29,7 +29,7 @@ from events.blobs import MemoryBlobs
 from events.canonical import canonical_json
 from events.config import SessionConfig
 from events.envelope import Event
-from events.store import EventStore
+from events.store import BlobStore, EventStore
 from events.tools import ApprovalGranted
 from events.turns import Turn
 from events.types import (
@@ -152,13 +152,13 @@ class SessionLog:
         facts: Mapping[str, Any] | None = None,
         script: Blob | None = None,
         scripts: Scripts | None = None,
-        blobs: MemoryBlobs | None = None,
+        blobs: BlobStore | None = None,
         begin: datetime = BEGIN,
     ) -> None:
         self.config = config
         self.stream = config.session_id
         self.batches: list[list[Event]] = []
-        self.blobs = blobs or MemoryBlobs()
+        self.blobs: BlobStore = blobs or MemoryBlobs()
         self.machine = SessionMachine(self.stream, self.load, scripts)
         able = {model.id: {"structured_output": True} for model in config.models}
         self._facts = self.blobs.put(canonical_json(dict(facts or able)), "application/json")

@@ -15,6 +15,7 @@ from api.following import Follower, unknown_session
 from api.guard import SUBPROTOCOL
 from api.problems import CURSOR, ProblemError
 from api.shown import Shown
+from api.spoken import carry_out
 from events.errors import ControlRoomError
 from events.values import Id
 
@@ -25,6 +26,9 @@ router = APIRouter()
 UNKNOWN_SESSION, WRONG_CURSOR, TRY_AGAIN = 4404, 4422, 1013
 FRAME = 64 * 1024
 """Characters of a frame that holds several lines."""
+
+UNHEARD = 64
+"""Things that a client says before the first of them is done; further ones are not heard."""
 
 _ID: TypeAdapter[str] = TypeAdapter(Id)
 
@@ -37,7 +41,7 @@ async def stream(
     offered = websocket.scope.get("subprotocols", ())
     await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     sending = asyncio.create_task(_send_all(doors, websocket, session_id, after, lines == "true"))
-    leaving = asyncio.create_task(_gone(websocket))
+    leaving = asyncio.create_task(_listen(doors, websocket, session_id))
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -48,10 +52,24 @@ async def stream(
                 _log.error("the stream of a session failed", exc_info=ended)
 
 
-async def _gone(websocket: WebSocket) -> None:
-    """Returns when the client is gone; what it says is not listened to."""
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        continue
+async def _listen(doors: Doors, websocket: WebSocket, session: str) -> None:
+    """Returns when the client is gone; until then does what it says, one thing after the other."""
+    said: asyncio.Queue[str] = asyncio.Queue(UNHEARD)
+    doing = asyncio.create_task(_obey(doors, websocket, session, said))
+    try:
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            if (text := message.get("text")) is not None and not said.full():
+                said.put_nowait(text)
+    finally:
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+
+
+async def _obey(doors: Doors, websocket: WebSocket, session: str, said: asyncio.Queue[str]) -> None:
+    with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
+        while True:
+            frame = await carry_out(doors, session, await said.get())
+            await websocket.send({"type": "websocket.send", "text": frame})
 
 
 async def _send_all(

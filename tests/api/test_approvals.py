@@ -1,0 +1,169 @@
+"""Calls of tools that wait for a person, at the doors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from events.config import SessionConfig
+from events.tools import (
+    ApprovalDenied,
+    ApprovalGranted,
+    ElicitationAnswered,
+    ElicitationRequested,
+)
+from events.types import Payload
+from tests.rooms import LocalRoom, config
+from tests.session_logs import SessionLog, append_all
+from tests.tool_calls import ADD, RISK, facts, wants
+
+CALL, FREE = f"call:{RISK}:1", f"call:{ADD}:1"
+FORM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+async def waiting(room: LocalRoom, session: str) -> str:
+    """A session in the log in which a call waits for approval, and a tool asks; its address."""
+    log = SessionLog(SessionConfig.model_validate(config(session, "a b")), blobs=room.blobs)
+    log.use_facts(facts(log.blobs, "a"))
+    log.post("Tidy up.")
+    log.outcome("ask:a:1", wants(RISK, ADD))
+    asked = ElicitationRequested(attempt=1, id="e1", message="How many?", form=FORM)
+    log.give(asked, "t1", FREE)
+    await append_all(room.store, [log])
+    return f"/v1/sessions/{session}"
+
+
+async def said(room: LocalRoom, session: str, kind: type[Payload]) -> Payload:
+    """The last event of that type."""
+    events = await room.store.read(session)
+    return [event.data for event in events if isinstance(event.data, kind)][-1]
+
+
+async def test_what_waits_is_listed_until_it_is_decided(shared: LocalRoom) -> None:
+    path = await waiting(shared, "listed")
+    found = (await shared.http.get(f"{path}/approvals")).json()
+    common: dict[str, Any] = {"turn": "t1", "participant": "a"}
+    assert found == {
+        "session_id": "listed",
+        "position": 8,
+        "approvals": [
+            common
+            | {
+                "step": CALL,
+                "name": RISK,
+                "server": "files",
+                "tool": "delete",
+                "arguments": '{"n": 1}',
+                "position": 6,
+            }
+        ],
+        "questions": [
+            common
+            | {
+                "step": FREE,
+                "name": ADD,
+                "server": "calc",
+                "tool": "add",
+                "arguments": '{"n": 2}',
+                "position": 7,
+                "question": "e1",
+                "message": "How many?",
+                "form": FORM,
+                "url": None,
+            }
+        ],
+    }
+    step = f"{path}/turns/t1/steps"
+    answer = await shared.http.post(f"{step}/{FREE}/answer", json={"action": "decline"})
+    assert answer.status_code == 200, answer.text
+    denied = await shared.http.post(f"{step}/{CALL}/deny", json={"reason": "not that"})
+    assert denied.status_code == 200, denied.text
+    assert await said(shared, "listed", ApprovalDenied) == ApprovalDenied(reason="not that")
+    left = (await shared.http.get(f"{path}/approvals")).json()
+    assert (left["approvals"], left["questions"]) == ([], [])
+    assert (await shared.http.get("/v1/sessions/nowhere/approvals")).status_code == 404
+
+
+async def test_a_call_is_allowed_once(shared: LocalRoom) -> None:
+    path = f"{await waiting(shared, 'allowed')}/turns/t1/steps/{CALL}"
+    key = {"Idempotency-Key": "k1"}
+    first = await shared.http.post(f"{path}/approve", headers=key)
+    assert first.status_code == 200, first.text
+    again = await shared.http.post(f"{path}/approve", headers=key, json={})
+    assert first.json() == again.json()
+    position = first.json()["position"]
+    (event,) = await shared.store.read("allowed", position - 1, 1)
+    assert (event.data, event.by, event.step) == (ApprovalGranted(), "local", CALL)
+    (called,) = await shared.store.read("allowed", position, 1)
+    assert called.type == "tool.called"
+    refused = await shared.http.post(f"{path}/deny", json={})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "the call was granted already",
+    )
+
+
+async def test_what_does_not_fit_says_why(shared: LocalRoom) -> None:
+    path = f"{await waiting(shared, 'fits')}/turns"
+    tries: list[tuple[str, dict[str, Any], int, str]] = [
+        (f"t9/steps/{CALL}/approve", {}, 404, "has no turn 't9'"),
+        ("t1/steps/ask:a:1/approve", {}, 404, "has no call of a tool in step 'ask:a:1'"),
+        (f"t1/steps/{FREE}/approve", {}, 409, "needs nobody's approval"),
+        (f"t1/steps/{CALL}/answer", {"action": "accept"}, 409, "asks 0 questions"),
+        (f"t1/steps/{FREE}/answer", {"action": "maybe"}, 422, "accept"),
+        (f"t1/steps/{FREE}/answer", {"action": "accept"}, 422, "'n' is a required property"),
+        (
+            f"t1/steps/{FREE}/answer",
+            {"action": "accept", "content": {"n": "many"}},
+            422,
+            "the content does not fit",
+        ),
+        (f"t1/steps/{CALL}/approve", {"why": "so"}, 422, "why"),
+        (f"t1/steps/{CALL}/approve", {"reason": "x" * 4001}, 422, "reason"),
+        ("t1/steps/a b/approve", {}, 422, "step"),
+    ]
+    for where, body, status, why in tries:
+        answer = await shared.http.post(f"{path}/{where}", json=body)
+        assert answer.status_code == status, answer.text
+        assert why in answer.text, where
+    fine = {"action": "accept", "content": {"n": 3}, "question": "e1"}
+    answer = await shared.http.post(f"{path}/t1/steps/{FREE}/answer", json=fine)
+    assert answer.status_code == 200, answer.text
+    answered = await said(shared, "fits", ElicitationAnswered)
+    assert answered == ElicitationAnswered(id="e1", action="accept", content={"n": 3})
+
+
+async def test_watchers_decide_over_their_stream(shared: LocalRoom) -> None:
+    await waiting(shared, "spoken")
+    async with shared.following("spoken") as watcher:
+
+        async def say(words: dict[str, Any] | str) -> dict[str, Any]:
+            text = words if isinstance(words, str) else json.dumps(words)
+            await watcher.socket.send(text)
+            while True:
+                message: dict[str, Any] = json.loads(await watcher.socket.recv())
+                if message["type"] not in ("event", "delta"):
+                    return message
+
+        where = {"turn": "t1", "step": CALL}
+        for wrong, status in (
+            ("nonsense", 422),
+            ({"type": "approve"}, 422),
+            ({"type": "approve", "turn": "t9", "step": CALL}, 404),
+            ({"type": "deny", "turn": "t1", "step": FREE}, 409),
+            ("x" * 200_000, 413),
+        ):
+            refused = await say(wrong)
+            assert (refused["type"], refused["status"]) == ("refused", status)
+            assert refused["detail"]
+        deny = {"type": "deny", "id": "mine", "reason": "not that"} | where
+        first = await say(deny)
+        assert first == {"type": "accepted", "id": "mine", "position": 9} | where
+        assert await say(deny) == first
+        assert (await say({"type": "approve", "id": "other"} | where))["status"] == 409
+        reply = {"type": "answer", "turn": "t1", "step": FREE, "action": "cancel"}
+        assert (await say(reply))["type"] == "accepted"
+    assert await said(shared, "spoken", ApprovalDenied) == ApprovalDenied(reason="not that")
+    assert await said(shared, "spoken", ElicitationAnswered) == ElicitationAnswered(
+        id="e1", action="cancel"
+    )
