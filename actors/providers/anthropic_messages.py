@@ -248,7 +248,9 @@ class MessagesAnswer(Assembly):
         for index, call in self._calls.items():
             self._content[index]["input"] = _arguments(call["arguments"] or "{}")
         came = [block for _, block in sorted(self._content.items())]
-        blocks = [each for each in came if each["type"] != "text" or each.get("text", "").strip()]
+        blocks = [
+            each for each in came if each["type"] != "text" or (each.get("text") or "").strip()
+        ]
         thought = any("thinking" in block["type"] for block in blocks)
         return orjson.dumps(blocks).decode() if self._calls and thought else None
 
