@@ -20,6 +20,7 @@ BUILT_IN = {
     "autogen": "actors.frameworks.agent_framework:AutoGen",
     "crewai": "actors.frameworks.crewai:CrewAI",
     "langchain": "actors.frameworks.langchain:LangChain",
+    "n8n": "actors.frameworks.n8n:N8n",
 }
 
 

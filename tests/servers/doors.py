@@ -44,7 +44,7 @@ def echoing(body: dict[str, Any]) -> dict[str, Any]:
 
 def using_tools(body: dict[str, Any]) -> dict[str, Any]:
     """Call each tool that is offered once, all at the same time, and then say something."""
-    called = any(message["role"] == "tool" for message in body["messages"])
+    called = any(message["role"] == "tool" for message in body.get("messages", ()))
     if called or not body.get("tools"):
         return echoing(body)
     return {

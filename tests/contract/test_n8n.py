@@ -1,0 +1,197 @@
+"""A workflow on an n8n server: what it is handed, what is taken, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from actors.frameworks.n8n import N8n
+from actors.frameworks.port import BadWorkflow, Result, WorkflowFailed
+from tests.frameworks import INPUTS, MODELS
+from tests.servers.doors import TOKEN, OpenDoors, open_doors
+from tests.servers.n8n import N8nServer, n8n_server
+
+pytestmark = pytest.mark.contract
+
+KEY = "key-of-this-test"
+LONG = {"response": "execution", "api_key": "${N8N_KEY}", "poll_interval": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N8N_KEY", KEY)
+
+
+@asynccontextmanager
+async def both() -> AsyncIterator[tuple[N8nServer, OpenDoors]]:
+    async with open_doors() as doors, n8n_server(KEY) as n8n:
+        yield n8n, doors
+
+
+async def execute(n8n: N8nServer, doors: OpenDoors, path: str, **config: Any) -> Result:
+    whole = {"webhook_url": f"{n8n.url}/webhook/{path}", **config}
+    N8n().check(whole, MODELS)
+    return await N8n().execute(whole, INPUTS, MODELS, doors.doors)
+
+
+async def test_a_webhook_that_answers_at_the_end_gives_the_result() -> None:
+    async with both() as (n8n, doors):
+        result = await execute(n8n, doors, "whole", api_key="${N8N_KEY}")
+    assert n8n.sent == [
+        {
+            "inputs": INPUTS,
+            "model_webhooks": {id: f"{doors.models.url}/models/{id}/invoke" for id in MODELS},
+            "token": TOKEN,
+        }
+    ]
+    assert n8n.keys == [KEY]
+    assert [request.path for request in doors.models.requests] == [
+        "/models/architect/invoke",
+        "/models/proponent1/invoke",
+    ]
+    assert result["output"].startswith("proponent1 says")
+    assert result["outputs"]["draft"].startswith("architect says")
+
+
+async def test_a_webhook_that_answers_at_once_is_followed_to_the_end_of_its_execution() -> None:
+    async with both() as (n8n, doors):
+        result = await execute(n8n, doors, "long", **LONG)
+        again = await execute(n8n, doors, "long", **LONG)
+    assert result["output"].startswith("proponent1 says")
+    assert result["outputs"]["draft"].startswith("architect says")
+    assert again == result
+
+
+async def test_the_output_is_taken_from_where_the_configuration_says() -> None:
+    async with both() as (n8n, doors):
+        result = await execute(n8n, doors, "whole", output_key="draft")
+        assert result["output"].startswith("architect says")
+        with pytest.raises(WorkflowFailed, match=r"has nothing at 'draft.text'"):
+            await execute(n8n, doors, "whole", output_key="draft.text")
+
+
+async def test_n8n_may_reach_the_room_under_another_name() -> None:
+    async with both() as (n8n, doors):
+        room = doors.models.url.replace("127.0.0.1", "localhost")
+        await execute(n8n, doors, "whole", room_url=f"{room}/")
+    assert n8n.sent[0]["model_webhooks"]["architect"] == f"{room}/models/architect/invoke"
+
+
+async def test_a_webhook_that_is_not_active_is_said_to_be_so() -> None:
+    async with both() as (n8n, doors):
+        with pytest.raises(WorkflowFailed, match=r"answered 404: .*workflow is active"):
+            await execute(n8n, doors, "nothing")
+
+
+async def test_a_model_that_fails_fails_the_workflow() -> None:
+    async with both() as (n8n, doors):
+
+        def refuse(body: dict[str, Any]) -> dict[str, Any]:
+            raise ValueError(body["model"])
+
+        doors.models.saying = refuse
+        with pytest.raises(WorkflowFailed, match=r"answered 500: .*\"Error in workflow\""):
+            await execute(n8n, doors, "whole")
+        with pytest.raises(WorkflowFailed, match="execution 1 of n8n ended as error: 500"):
+            await execute(n8n, doors, "long", **LONG)
+
+
+async def test_a_wrong_key_is_refused_and_stands_in_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("N8N_KEY", "secret-of-somebody")
+    async with both() as (n8n, doors):
+        with pytest.raises(WorkflowFailed, match="answered 401: check api_key") as refused:
+            await execute(n8n, doors, "long", **LONG)
+    assert "secret-of-somebody" not in refused.value.message
+
+
+async def test_secrets_that_n8n_repeats_are_hidden() -> None:
+    async with both() as (n8n, doors):
+
+        async def repeat(body: dict[str, Any]) -> dict[str, Any]:
+            return {"execution_id": None, "body": body}
+
+        n8n.answering_at_end["repeat"] = repeat
+        doors.models.requests.clear()
+        with pytest.raises(WorkflowFailed) as refused:
+            await execute(n8n, doors, "repeat", **LONG)
+        assert TOKEN not in refused.value.message
+        with pytest.raises(WorkflowFailed) as refused:
+            await execute(n8n, doors, f"{TOKEN}")
+    assert "***" in refused.value.message
+    assert TOKEN not in refused.value.message
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{nobody.getsockname()[1]}"
+        async with open_doors() as doors:
+            with pytest.raises(WorkflowFailed, match=f"cannot be reached at {where}: start it"):
+                await N8n().execute(
+                    {"webhook_url": f"http://{where}/webhook/whole"}, INPUTS, MODELS, doors.doors
+                )
+
+
+@pytest.mark.parametrize(("path", "config"), [("whole", {}), ("long", LONG)])
+async def test_a_workflow_that_takes_too_long_is_given_up(
+    path: str, config: dict[str, Any]
+) -> None:
+    async with both() as (n8n, doors):
+        doors.models.held = asyncio.Event()
+        with pytest.raises(WorkflowFailed, match=r"did not finish within 0.3 s: raise timeout"):
+            await execute(n8n, doors, path, **config, timeout=0.3)
+        if config:
+            await asyncio.wait_for(n8n.stopped.wait(), 5)
+
+
+async def test_cancelling_a_run_leaves_the_webhook_or_stops_the_execution() -> None:
+    async with both() as (n8n, doors):
+        for path, config, ended in (("whole", {}, n8n.gone), ("long", LONG, n8n.stopped)):
+            doors.models.held = asyncio.Event()
+            doors.models.arrived.clear()
+            running = asyncio.create_task(execute(n8n, doors, path, **config))
+            await asyncio.wait_for(doors.models.arrived.wait(), 10)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await asyncio.wait_for(ended.wait(), 10)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"webhook_url": "ftp://here/x"}, "webhook_url: "),
+        ({"webhook_url": "http://here/x", "api_key": "the-key-itself"}, "api_key: write a refer"),
+        ({"webhook_url": "http://here/x", "response": "execution"}, "api_key: n8n tells of exec"),
+        ({"webhook_url": "http://here/x", "colour": "green"}, "colour: "),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadWorkflow, match=said) as refused:
+        N8n().check(config, MODELS)
+    assert "the-key-itself" not in refused.value.message
+
+
+async def test_a_key_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("N8N_KEY")
+    async with both() as (n8n, doors):
+        with pytest.raises(BadWorkflow, match=r"n8n.* needs the environment variable N8N_KEY"):
+            await execute(n8n, doors, "whole", api_key="${N8N_KEY}")
+    assert n8n.sent == []
+
+
+def test_the_schema_is_one() -> None:
+    import jsonschema
+
+    schema = N8n().config_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({"webhook_url": "http://here/x"}, schema)
+    assert "N8N_API_KEY" in json.dumps(schema)
