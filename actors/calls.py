@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from actors import subjects
 from actors.addresses import Address
 from actors.bus import Bus, Msg
-from actors.messages import Ask, CallTool, Gone, Heartbeat
+from actors.messages import Ask, CallTool, Gone, Heartbeat, RunWorkflow
 from events.errors import ControlRoomError
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ SILENCE = 3
 Ensure = Callable[[Address], Awaitable[None]]
 """Returns when an actor of that address listens; raises where there can be none."""
 
-Request = Ask | CallTool
+Request = Ask | CallTool | RunWorkflow
 
 
 @dataclass(slots=True)

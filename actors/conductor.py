@@ -55,8 +55,7 @@ class Surroundings:
     """What all sessions of a router share.
 
     `load`, `scripts` and `ground` may read and write files; `ready` says of a configuration that
-    its `ground` does not. `prepared` returns when what `ground` needs is there as far as that can
-    be, or after a while.
+    its `ground` does not; `prepared` returns when it may, or after a while. `run_key` signs tokens.
     """
 
     bus: Bus
@@ -64,6 +63,7 @@ class Surroundings:
     blobs: BlobStore
     calls: Calls
     paying: Paying
+    run_key: bytes
     load: context.Load
     scripts: Scripts
     ground: Grounding
@@ -106,6 +106,7 @@ class Conductor:
             blobs=around.blobs,
             calls=around.calls,
             paying=around.paying,
+            run_key=around.run_key,
             tell=self.tell,
             submit=self.submit,
         )

@@ -7,23 +7,30 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from actors import subjects
-from actors.addresses import ModelAddress, ToolAddress
+from actors import returning, running, subjects
+from actors.addresses import ModelAddress, ToolAddress, WorkflowAddress
 from actors.bus import Bus
 from actors.calls import Calls, Key
 from actors.charging import Charging, Submit
 from actors.deciding import Decide, Decision
-from actors.messages import Ask, CallTool
+from actors.messages import Ask, CallTool, RunWorkflow
 from actors.notices import write_notice
 from actors.paying import Paying
 from actors.receiving import never_sent
-from actors.returning import lost
 from actors.routing.batch import Given
 from actors.routing.context import Said
 from actors.routing.machine import SessionMachine
+from actors.run_tokens import RunToken
 from events.chat import WireMessage, written
 from events.config import SessionConfig
 from events.envelope import Event, now
+from events.runs import (
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunRestarted,
+    RunStarted,
+)
 from events.session import Session
 from events.store import BlobStore
 from events.tool_steps import ToolEvent
@@ -53,6 +60,7 @@ from events.values import SPILL, Blob
 
 WIRE_LIMIT = 256 * 1024
 """Bytes of messages that an `Ask` carries itself; more go as a blob."""
+RunEvent = RunStarted | RunRestarted | RunCompleted | RunFailed | RunCancelled
 LONGEST_REFERENCE = 2048
 """Bytes of an attachment's reference, at most."""
 
@@ -71,6 +79,7 @@ class Dispatch:
         blobs: BlobStore,
         calls: Calls,
         paying: Paying,
+        run_key: bytes,
         tell: Callable[[Decide], None],
         submit: Submit,
     ) -> None:
@@ -78,6 +87,7 @@ class Dispatch:
         self._bus = bus
         self._blobs = blobs
         self._calls = calls
+        self._run_key = run_key
         self.charging = Charging(stream, paying, tell, submit, calls.alive)
         self._tell = tell
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
@@ -96,6 +106,8 @@ class Dispatch:
                 self._calls.listen(name, model, step.attempt)
             elif step and step.called:
                 self._calls.listen(name, ToolAddress(step.called.server), step.attempt)
+            elif step and step.run:
+                self._calls.listen(name, WorkflowAddress(step.run.framework), step.attempt)
         self._wind_timers(machine)
         self._look_ahead(machine)
 
@@ -104,8 +116,8 @@ class Dispatch:
         await self._bus.publish(subjects.committed(self._stream), write_notice(events))
         for event in events:
             key = (self._stream, event.turn or "", event.step or "")
-            if isinstance(event.data, ToolEvent):
-                await self._tool(machine, key, event.data)
+            if isinstance(event.data, ToolEvent | RunEvent):
+                await self._beside(machine, key, event.data)
                 continue
             match event.data:
                 case SessionCreated(config=config) | SessionReconfigured(config=config):
@@ -138,8 +150,17 @@ class Dispatch:
         """Have everybody started of whom the participants will want something."""
         for participant in config.models:
             self._calls.warm(ModelAddress(participant.provider, participant.model_name))
-            for grant in participant.tools:
-                self._calls.warm(ToolAddress(grant.server))
+        for server in config.granted:
+            self._calls.warm(ToolAddress(server))
+        if config.workflow is not None:
+            self._calls.warm(WorkflowAddress(config.workflow.framework))
+
+    async def _beside(self, machine: SessionMachine, key: Key, data: ToolEvent | RunEvent) -> None:
+        """Let happen what an event says that is not of a model's call."""
+        if isinstance(data, ToolEvent):
+            await self._tool(machine, key, data)
+        else:
+            await self._run(machine, key, data)
 
     async def _tool(self, machine: SessionMachine, key: Key, data: ToolEvent) -> None:
         """Let happen what an event of a tool's call says."""
@@ -165,11 +186,46 @@ class Dispatch:
             case ElicitationAnswered():
                 await self._bus.publish(subjects.elicited(*key), data)
 
+    async def _run(self, machine: SessionMachine, key: Key, data: RunEvent) -> None:
+        """Let happen what an event of a workflow's run says."""
+        match data:
+            case RunStarted() | RunRestarted() if key[2] in machine.waiting:
+                turn = machine.session.turns[key[1]]
+                step = turn.steps[key[2]]
+                assert turn.config
+                assert turn.message
+                run = RunToken(self._stream, turn.id, step.attempt)
+                request = RunWorkflow.of(
+                    turn.config,
+                    turn.message.content,
+                    session=self._stream,
+                    turn=turn.id,
+                    step=key[2],
+                    attempt=step.attempt,
+                    reply=subjects.outcomes(subjects.partition(self._stream)),
+                    token=run.signed(self._run_key),
+                )
+                await self._calls.send(request)
+            case RunCompleted() | RunFailed():
+                self._calls.done(key)
+                if isinstance(data, RunFailed) and data.unheard:  # it may be under way
+                    await self._calls.cancel(key)
+            case RunCancelled():
+                await self._calls.cancel(key)
+
     def silent(self, key: Key, attempt: int) -> None:
-        """Nothing is heard of a call: a model is asked again, a tool's call is given up."""
-        if not isinstance(self._calls.address(key), ToolAddress):
-            self.charging.silent(key, attempt)
-            return
+        """Nothing is heard of a call.
+
+        A model is asked again, a workflow runs again, a tool's call is given up.
+        """
+        match self._calls.address(key):
+            case ToolAddress():
+                lost = returning.lost
+            case WorkflowAddress():
+                lost = running.lost
+            case _:
+                self.charging.silent(key, attempt)
+                return
 
         def decide(session: Session) -> Decision:
             heard = self._calls.alive(key, attempt)

@@ -15,7 +15,7 @@ from actors.routing import context
 from actors.routing.machine import ENGINE, PARSERS
 from actors.routing.registry import CURRENT
 from actors.routing.spending import limited, unbounded
-from actors.routing.turn import ACCOUNT
+from actors.routing.turn import ACCOUNT, WORKFLOW
 from actors.tools.catalog import ToolCatalog
 from actors.tools.config import ToolServers
 from events.account import DailyBudgets, account_of
@@ -87,6 +87,8 @@ class Grounds:
             self.tools.check(f"participant {participant.id!r}", participant.tools)
         if config.routing_pattern == "script":
             scripts.collect(self._scripts, config.script or "")
+        if config.workflow is not None:
+            self.tools.check("the workflow", config.workflow.tools)
         if self._budget(by) is None and self.tools.ready(config):  # else they are of one day
             self._stored_facts(config, by)
 
@@ -134,7 +136,9 @@ class Grounds:
         )
 
     def _seats(self, config: SessionConfig, by: str) -> Seats:
-        seats = tuple((one.id, _models(one), one.tools) for one in config.models)
+        seats: tuple[Seat, ...] = tuple((one.id, _models(one), one.tools) for one in config.models)
+        if config.workflow is not None and config.workflow.tools:
+            seats += ((WORKFLOW, (), config.workflow.tools),)
         account = account_of(by, now().date()) if self._budget(by) is not None else ""
         return seats, account, (self.models.revision, self.tools.revision)
 
@@ -159,10 +163,11 @@ class Grounds:
     def _gathered(self, seats: Seats, daily: Budget | None) -> dict[str, Any]:
         participants, account, _ = seats
         facts: dict[str, Any] = {}
-        for id, (own, *fallbacks), grants in participants:
-            facts[id] = self.models.fact(own)
-            if fallbacks:
-                facts[id]["fallbacks"] = [self.models.fact(model) for model in fallbacks]
+        for id, models, grants in participants:
+            known = [self.models.fact(model) for model in models]
+            facts[id] = known[0] if known else {}
+            if known[1:]:
+                facts[id]["fallbacks"] = known[1:]
             if grants:
                 facts[id]["tools"] = self.tools.offers(grants, self._put)
         if daily is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from actors.addresses import Address, ModelAddress, ToolAddress
+from actors.addresses import Address, ModelAddress, ToolAddress, WorkflowAddress
 from actors.providers.port import Capabilities
 from events.chat import WireMessage
 from events.config import SessionConfig
@@ -97,6 +97,11 @@ class RunWorkflow(Value):
     models: dict[str, dict[str, Any]]
     token: str = Field(repr=False)
 
+    @property
+    def address(self) -> WorkflowAddress:
+        """Whom it is for."""
+        return WorkflowAddress(self.framework)
+
     @classmethod
     def of(cls, config: SessionConfig, inputs: Text, **where: Any) -> RunWorkflow:
         """The run of a session's workflow on these inputs."""
@@ -150,6 +155,8 @@ class Outcome(Value):
     returned: ToolReturned | None = None
     tool_failed: ToolFailed | None = None
     elicited: ElicitationRequested | None = None
+    completed: RunCompleted | None = None
+    run_failed: RunFailed | None = None
 
 
 class Receipt(Value):
@@ -291,6 +298,30 @@ class Close(Command):
     op: Literal["close"] = "close"
 
 
+class RunAsk(Command):
+    """A workflow's run asks a model: see `run.asked`."""
+
+    op: Literal["run_ask"] = "run_ask"
+    turn: Id
+    attempt: int
+    participant: Id
+    given: Blob
+    tools: Blob | None = None
+    parameters: Parameters
+    digest: Digest
+
+
+class RunCall(Command):
+    """A workflow's run calls a tool: see `run.called`."""
+
+    op: Literal["run_call"] = "run_call"
+    turn: Id
+    attempt: int
+    name: str = Field(max_length=256)
+    arguments: Text
+    digest: Digest
+
+
 AnyCommand = (
     CreateSession
     | Reconfigure
@@ -303,7 +334,10 @@ AnyCommand = (
     | Resume
     | Close
 )
-COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="op")])
+RunCommand = RunAsk | RunCall
+COMMAND: TypeAdapter[AnyCommand | RunCommand] = TypeAdapter(
+    Annotated[AnyCommand | RunCommand, Field(discriminator="op")]
+)
 
 
 class Problem(Value):
@@ -320,6 +354,8 @@ class Accepted(Value):
     session: Id
     position: int = Field(description="of the event that the command caused")
     turn: str | None = None
+    step: str | None = Field(default=None, description="that a call of a run is")
+    matched: bool = Field(default=False, description="whether an earlier attempt made that step")
     state: str | None = Field(default=None, description="started or queued, for a turn")
     repeated: bool = False
 

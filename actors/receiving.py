@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from actors import returning
+from actors import returning, running
 from actors.deciding import Decision
 from actors.messages import Accounted, Outcome
 from actors.routing.batch import Given
@@ -31,8 +31,9 @@ def receive(session: Session, outcome: Outcome) -> Decision:
     step = turn.steps.get(outcome.step) if turn else None
     if turn is None or step is None:
         return Decision()
-    if step.called is not None:
-        return returning.receive(session, outcome, turn, step)
+    if step.called is not None or step.run is not None:
+        ended = returning.receive if step.run is None else running.receive
+        return ended(session, outcome, turn, step)
     if step.asked is None:
         return Decision()
     if (turn.id, step.key, outcome.attempt) in session.discarded:
@@ -184,6 +185,8 @@ def fail(
         return Decision()
     if step.called is not None:
         return returning.failed(step, key=key, error=error)
+    if step.run is not None:
+        return running.failed(step, key=key, error=error)
     data = ModelFailed(
         attempt=attempt,
         error=type(error).__name__,

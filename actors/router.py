@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
@@ -31,12 +32,14 @@ from actors.messages import (
     Reconfigure,
     Reply,
     RetryTurn,
+    RunCommand,
 )
 from actors.notices import write_notice
 from actors.paying import Paying
 from actors.presets import Presets
 from actors.problem import problem
 from actors.receiving import fail, never_sent, receive
+from actors.running import decide_call
 from events.config import SessionConfig
 from events.envelope import Event
 from events.errors import ControlRoomError, StoreError
@@ -66,6 +69,7 @@ class RouterActor:
         *,
         grounds: Grounds,
         ensure: Ensure,
+        run_key: bytes | None = None,
         partitions: Iterable[int] = range(PARTITIONS),
         heartbeat: float = HEARTBEAT,
     ) -> None:
@@ -90,6 +94,7 @@ class RouterActor:
             blobs=blobs,
             calls=self._calls,
             paying=self._paying,
+            run_key=run_key or secrets.token_bytes(32),
             load=self._load,
             scripts=lambda blob, entry: scripts.load(grounds.kept.get(blob), entry),
             ground=grounds.ground,
@@ -190,7 +195,18 @@ class RouterActor:
             reply = Reply(problem=Problem(status=500, error="InternalError", message=message))
         await msg.respond(reply)
 
-    async def _carry_out(self, command: AnyCommand) -> Accepted:
+    async def _carry_out(self, command: AnyCommand | RunCommand) -> Accepted:
+        if isinstance(command, RunCommand):
+            decided = partial(decide_call, command=command)
+            decision, position = await self._conductor(command.session).submit(decided)
+            return Accepted(
+                session=command.session,
+                position=position,
+                turn=decision.turn,
+                step=decision.step,
+                matched=decision.matched,
+                repeated=not decision.givens,
+            )
         if isinstance(command, CreateSession) and isinstance(command.config, Blob):
             config = await asyncio.to_thread(self._config, command.config)
             command = command.model_copy(update={"config": config})

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from actors import subjects
 from actors.bus import Bus, Msg, Subscription, Unreachable, encode
 from actors.deltas import DeltaStream
-from actors.messages import Ask, CallTool, Heartbeat, Outcome, Receipt
+from actors.messages import Ask, CallTool, Heartbeat, Outcome, Receipt, RunWorkflow
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +132,10 @@ class Serving(Generic[Job]):
         return _STEP.fullmatch(step) is not None
 
     def take(
-        self, request: Ask | CallTool, begin: Callable[[Key], tuple[Job, DeltaStream]], msg: Msg
+        self,
+        request: Ask | CallTool | RunWorkflow,
+        begin: Callable[[Key], tuple[Job, DeltaStream]],
+        msg: Msg,
     ) -> Awaitable[None] | None:
         """Work on what is requested, once however often it comes: `begin` makes its job."""
         key = (request.session, request.turn, request.step, request.attempt)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from actors import subjects
 from actors.bus import Bus, Unreachable
-from actors.messages import Accepted, AnyCommand, Problem, Reply
+from actors.messages import Accepted, AnyCommand, Problem, Reply, RunCommand
 from actors.presets import DeletePreset, Kept, SavePreset
 from api.problems import ProblemError, kind_of
 from events.partitions import PARTITIONS
@@ -30,7 +30,7 @@ class Commands:
         self._tries = tries
         self._patience = patience
 
-    async def send(self, command: AnyCommand) -> Accepted:
+    async def send(self, command: AnyCommand | RunCommand) -> Accepted:
         """Have `command` carried out; when this returns, it is committed.
 
         A command that was not answered is sent again under the same id, which the router
@@ -50,7 +50,10 @@ class Commands:
         return kept.position
 
     async def _answer(
-        self, subject: str, command: AnyCommand | SavePreset | DeletePreset, kind: type[R]
+        self,
+        subject: str,
+        command: AnyCommand | RunCommand | SavePreset | DeletePreset,
+        kind: type[R],
     ) -> R:
         """The answer that says that it is committed; raises a `ProblemError` for any other."""
         why = "the room's router does not answer"

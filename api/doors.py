@@ -16,6 +16,7 @@ from api.commands import Commands
 from api.following import Feeds
 from api.projected import Advances
 from api.room import Room
+from api.run_calls import LiveCalls, RunDoors
 from api.settings import LOCAL
 from api.states import SessionStates
 
@@ -30,18 +31,22 @@ class Doors:
     states: SessionStates
     all_events: AllEvents
     advances: Advances
+    runs: RunDoors
     principal: str = LOCAL
 
     @classmethod
     def of(cls, room: Room, patience: float) -> Doors:
         """The doors of `room`; `patience` is that of its commands."""
+        commands = Commands(room.bus, patience=patience)
+        feeds, states = Feeds(room.bus, room.store), SessionStates(room.store)
         return cls(
             room,
-            Commands(room.bus, patience=patience),
-            Feeds(room.bus, room.store),
-            SessionStates(room.store),
+            commands,
+            feeds,
+            states,
             AllEvents(room.bus, room.store),
             Advances(room.bus),
+            RunDoors(LiveCalls(room, commands, feeds, states)),
         )
 
     def of_request(self, scope: Scope) -> Doors:

@@ -9,6 +9,7 @@
   `Authorization: Bearer TOKEN`. Browsers cannot send that with a WebSocket; they offer the
   sub-protocols `control-room.v1` and `bearer.<TOKEN in base64url without padding>` instead. It is
   never taken from the address, which ends up in logs.
+- **The token of a workflow's run** opens the doors at which runs ask, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import binascii
 import ipaddress
 import re
 import secrets
+from functools import cached_property
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from actors.run_tokens import PREFIX, RunToken, run_of
 from api.problems import ProblemError, answer, path_of
+from api.run_key import run_key
 from api.settings import LOCAL, LOOPBACK_NAMES, Settings
 
 SUBPROTOCOL = "control-room.v1"
@@ -33,6 +37,7 @@ MAX_BODY = 6 * 1024 * 1024 + 64 * 1024
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 _OPEN_BELOW = ("/docs/", "/problems/")
+_FOR_RUNS = ("/openai/", "/mcp", "/models/")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 
 
@@ -41,6 +46,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._settings = settings
         own = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._hosts = frozenset({*LOOPBACK_NAMES, own, *settings.allowed_hosts})
         self._any_address = not settings.loopback
@@ -55,7 +61,7 @@ class Guard:
             try:
                 self._check_host(headers)
                 self._check_origin(scope, headers)
-                scope.setdefault("state", {})["principal"] = self._principal(scope, headers)
+                self._admit(scope, headers)
                 _check_length(headers)
             except ProblemError as problem:
                 await answer(problem, path_of(scope))(scope, receive, send)
@@ -86,6 +92,29 @@ class Guard:
                 "pages of that Origin may not use this room: add it to "
                 "CONTROL_ROOM_ALLOWED_ORIGINS",
             )
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Note who asks: its `principal`, and the `run` of a workflow that it is."""
+        state = scope.setdefault("state", {})
+        run = self._run(scope, headers)
+        state["run"] = run
+        state["principal"] = f"run:{run.session}" if run else self._principal(scope, headers)
+
+    def _run(self, scope: Scope, headers: Headers) -> RunToken | None:
+        given = _bearer(headers)
+        if not given.startswith(PREFIX.encode()):
+            return None
+        run = run_of(given.decode("ascii", "replace"), self._run_key)
+        path: str = scope["path"]
+        if run is not None and not path.startswith(_FOR_RUNS):
+            raise ProblemError(
+                "forbidden", "the token of a run opens the doors for models and tools only"
+            )
+        return run
+
+    @cached_property
+    def _run_key(self) -> bytes:
+        return run_key(self._settings.home)
 
     def _principal(self, scope: Scope, headers: Headers) -> str:
         """Who asks, by the token that came."""

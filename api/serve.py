@@ -97,7 +97,7 @@ async def _run(settings: Settings, console: Console, demo: Demo) -> None:
     for log in settings.logs_dir.glob("*.log"):
         log.replace(log.with_suffix(".log.1"))  # what led to a crash can still be read
     write_found(settings, await discover())
-    url = f"http://{_reachable(settings.host)}:{settings.port}"
+    url = settings.url
     async with _processes(settings, url):
         await _until_ready(settings, url)
         console.print(f"Ready: [bold]{url}[/bold]", highlight=False, soft_wrap=True)
@@ -210,10 +210,6 @@ def _usable_port(settings: Settings) -> int:
                 "the program that uses it, or set CONTROL_ROOM_PORT to another"
             ) from None
     return port
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
 
 
 async def _until_ready(settings: Settings, url: str) -> None:

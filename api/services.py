@@ -21,8 +21,11 @@ from actors.messages import Ensure, Reply
 from actors.providers.config import Providers, ProviderSpec
 from actors.router import RouterActor
 from actors.tools.config import ToolServers, ToolServerSpec
+from actors.workflow import WorkflowActor
 from api.process import prepare
+from api.run_key import run_key
 from api.running import note
+from api.running_apart import run_apart
 from api.settings import Settings
 from events.account import DailyBudgets
 from events.errors import ControlRoomError, StoreError
@@ -52,6 +55,9 @@ def service_settings(
         "scripts": str(settings.scripts_path),
         "max_participants": settings.max_participants,
         "daily_budget": settings.daily_budget and settings.daily_budget.model_dump(mode="json"),
+        "run_key": run_key(settings.home).hex(),
+        "home": str(settings.home),
+        "url": settings.url,
         "log_level": settings.log_level,
         "logs": "" if settings.ray else str(settings.logs_dir),
         "run": "" if settings.ray else str(settings.run_dir),
@@ -90,6 +96,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
         blobs,
         grounds=grounds,
         ensure=partial(ensure, bus),
+        run_key=bytes.fromhex(settings["run_key"]),
         partitions=settings["partitions"],
     )
     await actor.start()
@@ -147,6 +154,25 @@ async def tools(settings: dict[str, Any]) -> AsyncIterator[Health]:
     await actor.start()
     _note(settings, name, server=server)
     _log.info("taking calls for tool server %s", server)
+    try:
+        yield actor.health
+    finally:
+        await actor.stop()
+        await bus.close()
+
+
+@asynccontextmanager
+async def workflows(settings: dict[str, Any]) -> AsyncIterator[Health]:
+    """The actor of the framework `settings["framework"]`, under the name `settings["name"]`."""
+    name, framework = settings["name"], settings["framework"]
+    prepare(settings["log_level"], _log_file(settings, name))
+    bus = await Bus.connect(settings["nats"], name=name)
+    run = partial(run_apart, home=Path(settings["home"]))
+    blobs = open_blobs(settings["store"])
+    actor = WorkflowActor(bus, blobs, framework, run, url=settings["url"])
+    await actor.start()
+    _note(settings, name, framework=framework)
+    _log.info("running workflows of %s", framework)
     try:
         yield actor.health
     finally:

@@ -241,6 +241,12 @@ class Settings(BaseSettings):
         return own | {f"token:{name}": token for name, token in self.tokens.items()}
 
     @property
+    def url(self) -> str:
+        """Where the API is reached on this machine."""
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return f"http://{reachable}:{self.port}"
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the API."""
         if self.host == "localhost":

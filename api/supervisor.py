@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors import subjects
-from actors.addresses import ModelAddress, ToolAddress
+from actors.addresses import ModelAddress, ToolAddress, WorkflowAddress
 from actors.bus import Bus, Msg
 from actors.cluster import Actor, Cluster, ClusterGone, joined
 from actors.hosting import refusal
@@ -25,6 +25,7 @@ from api.known import known_providers
 from api.process import in_one_line, prepare
 from api.settings import Settings, load_settings
 from api.tool_hosts import ToolHosts
+from api.workflow_hosts import WorkflowHosts
 from events.errors import ControlRoomError
 from events.partitions import PARTITIONS
 
@@ -45,14 +46,17 @@ class Supervisor:
         cluster: Cluster,
         bus: Bus,
         settings: dict[str, Any],
+        *,
         hosts: Hosts,
         tool_hosts: ToolHosts,
+        workflow_hosts: WorkflowHosts,
     ) -> None:
         self._cluster = cluster
         self._bus = bus
         self._settings = settings
         self._hosts = hosts
         self._tool_hosts = tool_hosts
+        self._workflow_hosts = workflow_hosts
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -97,6 +101,8 @@ class Supervisor:
                     await self._hosts.ensure(provider, model)
                 case ToolAddress(server):
                     await self._tool_hosts.ensure(server)
+                case WorkflowAddress(framework):
+                    await self._workflow_hosts.ensure(framework)
         except (ControlRoomError, ValidationError) as error:
             await msg.respond(refusal(error))
         else:
@@ -129,7 +135,14 @@ async def supervise(settings: Settings) -> None:
             settings.nats_url,
         )
         hosts = Hosts(cluster, bus, arguments, settings.models_per_process)
-        supervisor = Supervisor(cluster, bus, arguments, hosts, ToolHosts(cluster, arguments))
+        supervisor = Supervisor(
+            cluster,
+            bus,
+            arguments,
+            hosts=hosts,
+            tool_hosts=ToolHosts(cluster, arguments),
+            workflow_hosts=WorkflowHosts(cluster, arguments),
+        )
         work = asyncio.create_task(supervisor.run())
         gone = asyncio.create_task(cluster.gone())
         until = asyncio.create_task(ended.wait())

@@ -63,6 +63,9 @@ class Participant(Value):
         " broke off or stayed away; both are paid",
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="passed to the provider as is")
+    answer_schema: dict[str, Any] | None = Field(
+        default=None, description="JSON schema of its answers, where its router asks for none"
+    )
     budget: Budget | None = Field(default=None, description="of this one in the session")
     tools: tuple[ToolGrant, ...] = Field(
         default=(), max_length=64, description="of which servers, which, and whether with approval"
@@ -144,6 +147,13 @@ class SessionConfig(Value):
         if (self.routing_pattern == "workflow") != (self.workflow is not None):
             raise ValueError("'workflow' belongs to the pattern 'workflow', which needs it")
         return self
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """The tool servers of which somebody in the session, or its workflow, may use tools."""
+        workflow = self.workflow.tools if self.workflow else ()
+        grants = (*(grant for one in self.models for grant in one.tools), *workflow)
+        return tuple(dict.fromkeys(grant.server for grant in grants))
 
     def participant(self, id: str) -> Participant | None:
         """The participant of that id, or None."""

@@ -44,7 +44,6 @@ class RunAsked(Input):
     participant: Id
     given: Blob
     tools: Blob | None = None
-    tool_choice: str | None = None
     parameters: Parameters
     digest: Digest
 

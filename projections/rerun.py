@@ -16,7 +16,6 @@ from events.errors import ControlRoomError
 from events.runs import RunAsked, RunCalled, RunCompleted, RunFailed
 from events.tools import ApprovalDenied, ToolCancelled, ToolFailed, ToolRefused, ToolReturned
 from events.types import BudgetOverrun, ModelAnswered, ModelAsked, ModelCancelled, ModelFailed
-from events.values import Text
 
 CallOutcome = (
     ModelAnswered
@@ -156,11 +155,23 @@ class Schedule:
         return f"{left[0]!r}" if left else "no further call"
 
 
-def compare_end(recorded: RunCompleted | RunFailed | None, output: Text, result: Text) -> None:
-    """Raise `RunDiverged` where a run that ended again gave another result than the log has."""
-    if not isinstance(recorded, RunCompleted):
-        raise RunDiverged("the run gave a result, and the recorded one did not")
-    if recorded.output != output:
-        raise RunDiverged("the run gave another output than the log has")
-    if recorded.result != result:
-        raise RunDiverged("the run gave the same output, and another result than the log has")
+def compare_end(recorded: RunCompleted | RunFailed | None, end: RunCompleted | RunFailed) -> None:
+    """Raise `RunDiverged` where a run that ended again ended otherwise than in the log."""
+    match recorded, end:
+        case None, _:
+            raise RunDiverged("the log has no end of this run to compare with")
+        case RunCompleted(), RunFailed(message=message):
+            raise RunDiverged(f"the recorded run gave a result, and this one failed: {message}")
+        case RunFailed(message=message), RunCompleted():
+            raise RunDiverged(f"the recorded run failed, and this one gave a result: {message}")
+        case RunFailed(error=error, message=message), RunFailed() if (error, message) != (
+            end.error,
+            end.message,
+        ):
+            raise RunDiverged(f"the recorded run failed otherwise: {message}")
+        case RunCompleted(output=output), RunCompleted() if output != end.output:
+            raise RunDiverged("the run gave another output than the log has")
+        case RunCompleted(result=result), RunCompleted() if result != end.result:
+            raise RunDiverged("the run gave the same output, and another result than the log has")
+        case _:
+            pass

@@ -227,7 +227,6 @@ PAYLOAD_STRATEGIES: dict[type[Payload], SearchStrategy[Any]] = {
         participant=IDS,
         given=BLOBS,
         tools=maybe(BLOBS),
-        tool_choice=maybe(TEXT),
         parameters=PARAMETERS,
         digest=st.just("cd" * 32),
     ),

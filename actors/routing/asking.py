@@ -228,6 +228,7 @@ class Asking:
                     max_tokens=participant.max_tokens,
                     seed=participant.seed,
                     stop=participant.stop_sequences,
+                    schema_=participant.answer_schema,
                     extra=participant.extra,
                 ),
                 digest="0" * 64,

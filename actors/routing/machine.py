@@ -37,7 +37,7 @@ from actors.routing.steps import (
     RunStep,
     TimerStep,
 )
-from actors.routing.turn import Facts, Turn
+from actors.routing.turn import WORKFLOW, Facts, Turn
 from actors.routing.verdict import verdict
 from actors.routing.versions import ENGINE, PARSERS, readable
 from events.envelope import Event
@@ -245,7 +245,7 @@ class SessionMachine:
         assert turn.started
         if turn.started.semantics.engine < 3:
             return Offers()
-        ids = tuple(participant.id for participant in turn.config.models)
+        ids = (*(participant.id for participant in turn.config.models), WORKFLOW)
         message = self.session.turns[self.session.origin(turn.id)].message
         return Offers.gathered(ids, facts.raw, message, self.texts.load, self.texts.keep)
 

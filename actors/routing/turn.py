@@ -27,6 +27,8 @@ from events.types import RouteDecided, Tally, VoteCast, VotesTallied
 
 ACCOUNT = "@account"
 """Among the facts, beside the participants: no id has that form."""
+WORKFLOW = "@workflow"
+"""Likewise, for the tools that a workflow may call."""
 
 
 @dataclass(frozen=True, slots=True)

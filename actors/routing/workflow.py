@@ -30,7 +30,6 @@ def injected(engine: TurnEngine, data: RunAsked | RunCalled, texts: Texts) -> li
         purpose=PURPOSE,
         public=False,
         tools=False,
-        tool_choice="none" if data.tool_choice == "none" else None,
         given=data.given,
         offered=data.tools,
         parameters=data.parameters,

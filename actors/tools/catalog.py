@@ -102,13 +102,13 @@ class ToolCatalog:
 
     def ready(self, config: SessionConfig | None) -> bool:
         """Whether the list of every server that is granted was seen."""
-        return all(server in self._lists for server in granted(config))
+        return all(server in self._lists for server in _granted(config))
 
     async def wait(
         self, config: SessionConfig | None, ensure: Ensure, within: float = WITHIN
     ) -> None:
         """Have the granted servers started; returns when all are listed, or one says why not."""
-        lacking = [name for name in granted(config) if name not in self._lists]
+        lacking = [name for name in _granted(config) if name not in self._lists]
         starts = [
             asyncio.create_task(self._start(name, ensure))
             for name in lacking
@@ -206,7 +206,5 @@ class ToolCatalog:
         return self._problems.get(server) or said or f"it listed none in {WITHIN:g} s"
 
 
-def granted(config: SessionConfig | None) -> tuple[str, ...]:
-    """The servers of which a session's participants may use tools."""
-    seats = config.models if config is not None else ()
-    return tuple(dict.fromkeys(grant.server for seat in seats for grant in seat.tools))
+def _granted(config: SessionConfig | None) -> tuple[str, ...]:
+    return config.granted if config is not None else ()

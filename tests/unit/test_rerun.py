@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from events.envelope import Event
-from events.runs import RunAsked, RunCalled, RunCompleted
+from events.runs import RunAsked, RunCalled, RunCompleted, RunFailed
 from events.tools import ToolReturned
 from events.types import ModelFailed, Payload
 from events.values import Blob, Parameters
@@ -108,15 +108,23 @@ def test_a_call_that_was_cut_off_by_the_end_is_never_due() -> None:
     assert not schedule.due(schedule.call(A, "ada is asked"))
 
 
+FAILED = RunFailed(attempt=1, error="WorkflowFailed", message="no agent", retryable=False)
+
+
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("recorded", "end", "said"),
     [
-        (None, "the recorded one did not"),
-        (END.model_copy(update={"output": "else"}), "another output"),
-        (END.model_copy(update={"result": "[]"}), "another result"),
+        (None, END, "no end of this run"),
+        (FAILED, END, "the recorded run failed, and this one gave"),
+        (END, FAILED, "this one failed: no agent"),
+        (FAILED, FAILED.model_copy(update={"message": "else"}), "failed otherwise: no agent"),
+        (END, END.model_copy(update={"output": "else"}), "another output"),
+        (END, END.model_copy(update={"result": "[]"}), "another result"),
     ],
 )
-def test_another_end_is_a_divergence(end: RunCompleted | None, said: str) -> None:
-    compare_end(END, "done", "{}")
+def test_another_end_is_a_divergence(
+    recorded: RunCompleted | RunFailed | None, end: RunCompleted | RunFailed, said: str
+) -> None:
+    compare_end(end, end.model_copy(update={"duration_ms": 7.0} if end is END else {}))
     with pytest.raises(RunDiverged, match=said):
-        compare_end(end, "done", "{}")
+        compare_end(recorded, end)

@@ -1,0 +1,273 @@
+"""The calls that a workflow's run makes at the room's doors, and what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Protocol
+
+import orjson
+
+from actors.messages import Accepted, RunAsk, RunCall
+from actors.run_tokens import RunToken
+from api.commands import Commands
+from api.following import Feeds, Follower
+from api.problems import ProblemError
+from api.room import Room
+from api.run_gate import Gate
+from api.shown import Committed, Piece
+from api.states import SessionStates
+from events import chat
+from events.canonical import canonical_json
+from events.chat import WireMessage
+from events.runs import RunRestarted
+from events.turns import Turn
+from events.types import SessionResumed
+from events.values import SPILL, Blob, Parameters, Text
+from projections.rerun import CallOutcome, RecordedRun, RunDiverged, Schedule
+
+_log = logging.getLogger(__name__)
+
+REPLAY = 0
+"""The attempt that a replay is: no other has that number."""
+KEPT = 256
+"""Repeated runs whose schedules are at hand."""
+JSON = "application/json"
+
+Show = Callable[[str], None]
+"""Takes a piece of an answer as it comes: the JSON that its model's actor published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A run asks a model. `tools` are those that the run itself calls."""
+
+    participant: str
+    given: tuple[WireMessage, ...]
+    tools: Blob | None = None
+    parameters: Parameters = field(default_factory=Parameters)
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"{self.participant} is asked"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it as canonical JSON."""
+        given = [one.model_dump(mode="json", exclude_defaults=True) for one in self.given]
+        parameters = self.parameters.model_dump(mode="json", exclude_defaults=True)
+        tools = self.tools.sha256 if self.tools else None
+        return sha256(canonical_json([self.participant, given, tools, parameters])).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolQuestion:
+    """A run calls a tool; `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"{self.name} is called"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it as canonical JSON; of arguments that are none, over their text."""
+        try:
+            arguments = orjson.loads(self.arguments)
+        except orjson.JSONDecodeError:
+            arguments = [self.arguments]
+        return sha256(canonical_json([self.name, arguments])).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of a call. Whoever passes it on calls `passed_on` when it has."""
+
+    outcome: CallOutcome
+    passed_on: Callable[[], None]
+
+
+class RunCalls(Protocol):
+    """Where the calls of runs go."""
+
+    async def outcome(
+        self, run: RunToken, call: Question | ToolQuestion, show: Show | None = None
+    ) -> Told:
+        """Make the call and wait for what comes of it; `show` is given pieces as they come.
+
+        Raises a `ProblemError` where the run is over, or cannot make that call.
+        """
+        ...
+
+
+class LiveCalls:
+    """Calls become steps of the run's turn. What an attempt before made is not made again."""
+
+    def __init__(self, room: Room, commands: Commands, feeds: Feeds, states: SessionStates) -> None:
+        self._blobs = room.blobs
+        self._commands = commands
+        self._feeds = feeds
+        self._states = states
+        self._gates: dict[RunToken, Gate] = {}
+
+    async def outcome(
+        self, run: RunToken, call: Question | ToolQuestion, show: Show | None = None
+    ) -> Told:
+        """See `RunCalls`."""
+        async with self._feeds.follow(run.session, None, pieces=show is not None) as follower:
+            accepted = await self._sent(run, await self._command(run, call), follower)
+            assert accepted.step
+            gate = await self._gate(run) if accepted.matched else None
+            before = gate.made(accepted.step) if gate is not None else None
+            outcome = await self._settled(run, accepted.step, follower, show)
+            if gate is None or before is None or before.outcome is None:
+                return Told(outcome, _nothing)
+            try:
+                return Told(outcome, await gate.turn_of(before))
+            except RunDiverged as error:
+                _log.warning("run %s in %s: %s; it goes on", run.turn, run.session, error)
+                return Told(outcome, _nothing)
+
+    async def _command(self, run: RunToken, call: Question | ToolQuestion) -> RunAsk | RunCall:
+        around: dict[str, Any] = {
+            "session": run.session,
+            "by": f"run:{run.session}",
+            "id": str(uuid.uuid4()),
+            "turn": run.turn,
+            "attempt": run.attempt,
+            "digest": call.digest,
+        }
+        if isinstance(call, ToolQuestion):
+            return RunCall(**around, name=call.name, arguments=await self._text(call.arguments))
+        return RunAsk(
+            **around,
+            participant=call.participant,
+            given=await self._kept(chat.written(call.given)),
+            tools=call.tools,
+            parameters=call.parameters,
+        )
+
+    async def _kept(self, content: bytes) -> Blob:
+        return await asyncio.to_thread(self._blobs.put, content, JSON)
+
+    async def _text(self, text: str) -> Text:
+        content = text.encode("utf-8", "surrogatepass")
+        return text if len(content) <= SPILL else await self._kept(content)
+
+    async def _sent(self, run: RunToken, command: RunAsk | RunCall, follower: Follower) -> Accepted:
+        """The call is committed; while the session is paused, it waits."""
+        while True:
+            try:
+                return await self._commands.send(command)
+            except ProblemError:
+                state = await self._states.get(run.session)
+                if state.status != "paused":
+                    raise
+            await _until(follower, SessionResumed.type)
+
+    async def _settled(
+        self, run: RunToken, step: str, follower: Follower, show: Show | None
+    ) -> CallOutcome:
+        """The outcome of a step, or of the fallback that stands in for it."""
+        while True:
+            turn = (await self._states.get(run.session)).turns[run.turn]
+            step = stand_in(turn, step)
+            outcome = turn.steps[step].outcome if step in turn.steps else None
+            if isinstance(outcome, CallOutcome):
+                return outcome
+            for item in await follower.next():
+                if isinstance(item, Piece) and show is not None and item.key == (run.turn, step):
+                    show(item.frame)
+
+    async def _gate(self, run: RunToken) -> Gate | None:
+        """What holds outcomes back where an attempt before this one had them in another order."""
+        gate = self._gates.get(run)
+        if gate is None:
+            events = await self._states.turn_events(run.session, run.turn)
+            began = max(one.position for one in events if isinstance(one.data, RunRestarted))
+            before = RecordedRun.of((one for one in events if one.position < began), run.turn)
+            gate = self._gates.setdefault(run, Gate(Schedule(before)))
+            while len(self._gates) > KEPT:
+                self._gates.pop(next(iter(self._gates)))
+        return gate
+
+
+class RecordedCalls:
+    """Calls get what the log has; nobody is asked. One replayed run."""
+
+    def __init__(self, recorded: RecordedRun) -> None:
+        self.diverged: RunDiverged | None = None
+        self._gate = Gate(Schedule(recorded))
+
+    async def outcome(
+        self, run: RunToken, call: Question | ToolQuestion, show: Show | None = None
+    ) -> Told:
+        """See `RunCalls`. The first divergence is kept."""
+        try:
+            recorded = self._gate.call(call.digest, call.what)
+            passed_on = await self._gate.turn_of(recorded)
+        except RunDiverged as error:
+            self.diverged = self.diverged or error
+            raise ProblemError("refused", f"the replayed run diverged: {error.message}") from None
+        assert recorded.outcome is not None
+        return Told(recorded.outcome, passed_on)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The recorded calls that were not made."""
+        return self._gate.schedule.left()
+
+
+class RunDoors:
+    """Where the calls of runs go, by their token: to the room, or to the log of a replayed run."""
+
+    def __init__(self, live: RunCalls) -> None:
+        self._live = live
+        self._replayed: dict[RunToken, RunCalls] = {}
+
+    def of(self, run: RunToken) -> RunCalls:
+        """Where the calls of that run go. Raises a `ProblemError` for a replay that is over."""
+        if run.attempt != REPLAY:
+            return self._live
+        if (found := self._replayed.get(run)) is None:
+            raise ProblemError("not-found", "that replay of a run has ended")
+        return found
+
+    @contextmanager
+    def replaying(self, run: RunToken, calls: RunCalls) -> Iterator[None]:
+        """Let the calls of that run go to `calls`. One replay of a run at a time."""
+        if run in self._replayed:
+            raise ProblemError("refused", "the run is being replayed already: wait for its end")
+        self._replayed[run] = calls
+        try:
+            yield
+        finally:
+            del self._replayed[run]
+
+
+def stand_in(turn: Turn, step: str) -> str:
+    """The last fallback that was asked in place of that step; itself where there is none."""
+    for key, other in turn.steps.items():
+        if other.asked is not None and other.asked.instead_of == step:
+            return stand_in(turn, key)
+    return step
+
+
+async def _until(follower: Follower, type: str) -> None:
+    while True:
+        for item in await follower.next():
+            if isinstance(item, Committed) and item.type == type:
+                return
+
+
+def _nothing() -> None:
+    pass
