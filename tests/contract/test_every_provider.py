@@ -10,21 +10,16 @@ from typing import Any
 
 import pytest
 
-from actors.providers.port import ChatMessage, Delta, Finished, Tool
+from actors.providers.port import ChatMessage, Delta, Finished
 from actors.providers.watch import Watch
 from events.errors import BadResponse
-from events.values import Parameters, ToolCall, Usage
+from events.values import Parameters, Usage
 from tests.contract.every_provider import ASKED, answer, every_provider, serving, those_with
 from tests.contract.provider_calls import Answered, listen
 from tests.servers.dialects.dialect import COMPLETION, MODEL, PICTURE, PROMPT, Dialect, has
 from tests.servers.scripted import CUT, HANG, Step
 from tests.waiting import eventually
 
-TOOL = Tool(
-    "look_up",
-    "Looks something up.",
-    {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
-)
 SCHEMA = {"type": "object", "properties": {"go": {"type": "boolean"}}, "required": ["go"]}
 
 
@@ -170,39 +165,6 @@ async def test_reasoning_is_kept_apart(dialect: Dialect) -> None:
     async with serving(dialect, *steps) as (_, provider):
         answered = await listen(provider, ASKED)
         assert (answered.reasoning, answered.text) == ("Let me think.", "Yes.")
-
-
-@those_with("tools")
-async def test_a_tool_is_offered_and_its_calls_are_read(dialect: Dialect) -> None:
-    calls = (
-        ToolCall(id="call_1", name="look_up", arguments='{"at":"cat"}'),
-        ToolCall(id="call_2", name="look_up", arguments='{"at":"Zürich"}'),
-    )
-    steps = [*dialect.begin(), *dialect.calls(*calls), *dialect.end("tool_calls")]
-    async with serving(dialect, *steps) as (server, provider):
-        answered = await listen(provider, replace(ASKED, tools=(TOOL,)))
-        assert answered.end.finish_reason == "tool_calls"
-        read = answered.end.tool_calls
-        assert [call.name for call in read] == ["look_up", "look_up"]
-        assert [json.loads(call.arguments)["at"] for call in read] == ["cat", "Zürich"]
-        assert len({call.id for call in read}) == 2
-        offered = dialect.tool_of(server.requests[0].body)
-        assert (offered.name, offered.description) == (TOOL.name, TOOL.description)
-        assert offered.parameters["required"] == ["at"]
-
-
-@those_with("tools")
-async def test_what_a_tool_returned_goes_back_to_the_model(dialect: Dialect) -> None:
-    call = ToolCall(id="call_1", name="look_up", arguments='{"at":"cat"}')
-    conversation = (
-        ChatMessage("user", "Where?"),
-        ChatMessage("assistant", "", tool_calls=(call,)),
-        ChatMessage("tool", "On the mat.", tool_call_id="call_1"),
-    )
-    async with serving(dialect, *answer(dialect, "On the mat.")) as (server, provider):
-        await listen(provider, replace(ASKED, messages=conversation, tools=(TOOL,)))
-        assert "On the mat." in json.dumps(server.requests[0].body)
-        assert "cat" in json.dumps(server.requests[0].body)
 
 
 @those_with("schema")

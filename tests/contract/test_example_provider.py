@@ -19,7 +19,7 @@ from events.errors import ConfigError
 from events.values import ToolCall, Usage
 from tests.contract import test_every_provider, test_every_provider_failure
 from tests.servers.dialects import EVERY
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent
+from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Round, Sent
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "provider"
 
@@ -82,6 +82,12 @@ class AcmeDialect:
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         raise AssertionError("this API takes no tools")
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        raise AssertionError("this API takes no tools")
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return False
 
 
 def _core() -> list[Callable[..., Awaitable[None]]]:

@@ -31,6 +31,7 @@ NOT_FOR_IT: Final = {
     "test_a_whole_answer_without_end_is_broken_off": "its own prose ends",
     "test_reasoning_is_kept_apart": "it does not think",
     "test_a_picture_is_sent": "it does not see, and its capabilities say so",
+    "test_a_picture_that_a_tool_returned_is_sent": "it does not see, and its capabilities say so",
     "test_extra_parameters_are_passed_through": "there is nobody to pass them to",
     "test_retry_after_is_obeyed": NO_SERVER,
     "test_a_whole_answer_has_a_time_limit_of_its_own": "it has no such option",
@@ -111,6 +112,26 @@ async def test_what_a_tool_returned_goes_back_to_the_model() -> None:
     result = ChatMessage("tool", "It is on the mat.", tool_call_id=call.id)
     request = replace(asked(), messages=(said, asking, result), tools=(TOOL,))
     assert "It is on the mat" in (await answered(request)).text
+
+
+async def test_an_answer_with_calls_and_its_results_are_a_second_round() -> None:
+    said = ChatMessage("user", "use look_up, and then use look_up {}")
+    messages: tuple[ChatMessage, ...] = (said,)
+    for result in ("on the mat", "gone"):
+        called = await answered(replace(asked(), messages=messages, tools=(TOOL,)))
+        [call] = called.end.tool_calls
+        asking = ChatMessage("assistant", called.text, tool_calls=(call,))
+        messages = (*messages, asking, ChatMessage("tool", result, tool_call_id=call.id))
+    last = await answered(replace(asked(), messages=messages, tools=(TOOL,)))
+    assert last.end.tool_calls == ()
+    assert "on the mat" in last.text
+    assert "gone" in last.text
+
+
+async def test_where_no_further_call_is_wanted_none_can_be_made() -> None:
+    said = ChatMessage("user", "use look_up")
+    request = replace(asked(), messages=(said,), tools=(TOOL,), tool_choice="none")
+    assert (await answered(request)).end.tool_calls == ()
 
 
 async def test_a_schema_is_sent() -> None:

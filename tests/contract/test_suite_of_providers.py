@@ -11,6 +11,7 @@ from actors.providers.registry import BUILT_IN
 from tests.contract import (
     test_every_provider,
     test_every_provider_failure,
+    test_every_provider_tools,
     test_rehearsal_provider,
 )
 from tests.contract.every_provider import ASKED, answer, every_provider, serving, those_with
@@ -18,7 +19,7 @@ from tests.contract.provider_calls import listen
 from tests.servers.dialects import EVERY
 from tests.servers.dialects.dialect import FEATURES, MODEL, Dialect, Feature, has, name_of
 
-SUITE = (test_every_provider, test_every_provider_failure)
+SUITE = (test_every_provider, test_every_provider_failure, test_every_provider_tools)
 CHOICES = [mark.mark.args for mark in (every_provider, *map(those_with, FEATURES))]
 
 

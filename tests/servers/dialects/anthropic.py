@@ -8,7 +8,16 @@ from typing import Any
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, SERVED, Feature, Sent
+from tests.servers.dialects.dialect import (
+    COMPLETION,
+    KEY,
+    MODEL,
+    PROMPT,
+    SERVED,
+    Feature,
+    Round,
+    Sent,
+)
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -139,6 +148,39 @@ class AnthropicDialect:
     def tool_of(self, body: dict[str, Any]) -> Tool:
         tool = body["tools"][0]
         return Tool(tool["name"], tool["description"], tool["input_schema"])
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        rounds = []
+        messages = body["messages"]
+        for message, after in zip(messages, [*messages[1:], {"content": []}], strict=True):
+            blocks = message["content"]
+            uses = [block for block in blocks if block["type"] == "tool_use"]
+            if not uses:
+                continue
+            assert message["role"] == "assistant"
+            assert blocks[-len(uses) :] == uses, "calls stand behind everything else"
+            assert all(isinstance(use["input"], dict) for use in uses)
+            results = after["content"][: len(uses)]
+            assert all(result["type"] == "tool_result" for result in results)
+            assert [each["tool_use_id"] for each in results] == [use["id"] for use in uses]
+            texts = [self._text(result["content"]) for result in results]
+            for text, result in zip(texts, results, strict=True):
+                assert result.get("is_error", False) is text.startswith("Error: ")
+            said = tuple((use["name"], use["input"]) for use in uses)
+            rounds.append(Round(self._text(blocks), said, tuple(texts)))
+        results = [block["type"] for message in messages for block in message["content"]].count(
+            "tool_result"
+        )
+        assert results == sum(len(one.calls) for one in rounds), "a result without its call"
+        return rounds
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("tools")) and body.get("tool_choice", {"type": "auto"}) == {
+            "type": "auto"
+        }
+
+    def _text(self, blocks: list[dict[str, Any]]) -> str:
+        return "".join(block["text"] for block in blocks if block["type"] == "text")
 
     def _message(self, content: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
         return {

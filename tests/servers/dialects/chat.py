@@ -17,6 +17,7 @@ from tests.servers.dialects.dialect import (
     PROMPT,
     SERVED,
     Feature,
+    Round,
     Sent,
 )
 
@@ -111,3 +112,30 @@ class ChatDialect:
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         return Tool(**body["tools"][0]["function"])
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        return rounds_of(body["messages"])
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto"
+
+
+def rounds_of(messages: list[dict[str, Any]]) -> list[Round]:
+    """The rounds of a conversation in which every call has its result directly behind it."""
+    rounds, waiting = [], list(messages)
+    while waiting:
+        message = waiting.pop(0)
+        assert message["role"] != "tool", "a result without its call"
+        calls = message.get("tool_calls", [])
+        results = [waiting.pop(0) for _ in calls]
+        assert all(call["type"] == "function" for call in calls)
+        assert all(result["role"] == "tool" for result in results)
+        assert [each["tool_call_id"] for each in results] == [call["id"] for call in calls]
+        if calls:
+            functions = [call["function"] for call in calls]
+            assert all(isinstance(each["arguments"], str) for each in functions)
+            said = [(each["name"], json.loads(each["arguments"])) for each in functions]
+            texts = [each["content"] for each in results]
+            assert all(isinstance(text, str) for text in texts)
+            rounds.append(Round(message["content"] or "", tuple(said), tuple(texts)))
+    return rounds

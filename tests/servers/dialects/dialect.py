@@ -43,6 +43,15 @@ class Sent:
     images: int = 0
 
 
+@dataclass(frozen=True)
+class Round:
+    """What a request says of the calls of one answer: each tool with its arguments, each result."""
+
+    text: str
+    calls: tuple[tuple[str, Any], ...]
+    results: tuple[str, ...]
+
+
 class Dialect(Protocol):
     """Writes a vendor's answers and reads its requests.
 
@@ -109,6 +118,17 @@ class Dialect(Protocol):
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         """The first tool that the request offers."""
+        ...
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        """The calls that the request tells of, in the vendor's documented form.
+
+        Fails where a result does not follow the call that it names, or one is missing.
+        """
+        ...
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        """Whether the answer may ask for calls."""
         ...
 
 

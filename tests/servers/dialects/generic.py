@@ -8,7 +8,17 @@ from typing import Any, Literal
 
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
-from tests.servers.dialects.dialect import COMPLETION, KEY, MODEL, PROMPT, Feature, Sent, chosen
+from tests.servers.dialects.chat import rounds_of
+from tests.servers.dialects.dialect import (
+    COMPLETION,
+    KEY,
+    MODEL,
+    PROMPT,
+    Feature,
+    Round,
+    Sent,
+    chosen,
+)
 
 TEMPLATE = {
     "model_name": "{{ config.model_name }}",
@@ -22,6 +32,7 @@ TEMPLATE = {
     },
     "live": "{{ request.stream }}",
     "abilities": "{{ request.tools }}",
+    "use_abilities": "{{ request.tool_choice }}",
     "greeting": "I am {{ request.role or 'nobody' }}.",
 }
 
@@ -117,3 +128,9 @@ class GenericDialect:
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         return Tool(**body["abilities"][0]["function"])
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        return rounds_of(body["conversation"])
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("abilities")) and body.get("use_abilities") != "none"

@@ -16,6 +16,7 @@ from tests.servers.dialects.dialect import (
     PROMPT,
     SERVED,
     Feature,
+    Round,
     Sent,
     chosen,
 )
@@ -137,3 +138,25 @@ class OllamaDialect:
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         return Tool(**body["tools"][0]["function"])
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        rounds, waiting = [], list(body["messages"])
+        while waiting:
+            message = waiting.pop(0)
+            assert message["role"] != "tool", "a result without its call"
+            if not (calls := message.get("tool_calls", [])):
+                continue
+            functions = [call["function"] for call in calls]
+            results = [waiting.pop(0) for _ in calls]
+            assert all(isinstance(each["arguments"], dict) for each in functions)
+            assert all(result["role"] == "tool" for result in results)
+            names = [each["name"] for each in functions]
+            assert [result["tool_name"] for result in results] == names
+            assert [each["tool_call_id"] for each in results] == [call["id"] for call in calls]
+            said = tuple((each["name"], each["arguments"]) for each in functions)
+            texts = tuple(result["content"] for result in results)
+            rounds.append(Round(message["content"], said, texts))
+        return rounds
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("tools"))  # it knows no choice

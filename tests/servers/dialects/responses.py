@@ -9,7 +9,7 @@ from typing import Any
 from actors.providers.port import Tool
 from events.values import ToolCall, Usage
 from tests.servers.dialects.chat import ChatDialect
-from tests.servers.dialects.dialect import COMPLETION, MODEL, PROMPT, SERVED, Feature, Sent
+from tests.servers.dialects.dialect import COMPLETION, MODEL, PROMPT, SERVED, Feature, Round, Sent
 
 STATUSES = {"stop": "completed", "tool_calls": "completed", "length": "incomplete"}
 
@@ -160,6 +160,34 @@ class ResponsesDialect(ChatDialect):
             images=images,
         )
 
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        rounds, items, text = [], list(body["input"]), ""
+        while items:
+            item = items.pop(0)
+            assert item.get("type") != "function_call_output", "a result without its call"
+            if item.get("type") != "function_call":
+                text = item["content"] if item.get("role") == "assistant" else ""
+                continue
+            calls = [item]
+            while items[0].get("type") == "function_call":
+                calls.append(items.pop(0))
+            results = [items.pop(0) for _ in calls]
+            assert all(each["type"] == "function_call_output" for each in results)
+            assert [each["call_id"] for each in results] == [call["call_id"] for call in calls]
+            said = tuple((call["name"], json.loads(call["arguments"])) for call in calls)
+            rounds.append(Round(text, said, tuple(_output(each["output"]) for each in results)))
+            text = ""
+        return rounds
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto"
+
     def tool_of(self, body: dict[str, Any]) -> Tool:
         tool = body["tools"][0]
         return Tool(tool["name"], tool["description"], tool["parameters"])
+
+
+def _output(output: Any) -> str:
+    if isinstance(output, str):
+        return output
+    return "".join(part["text"] for part in output if part["type"] == "input_text")

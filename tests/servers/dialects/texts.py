@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from actors.providers.port import Tool
 from events.values import ToolCall
-from tests.servers.dialects.dialect import KEY, Feature
+from tests.servers.dialects.dialect import KEY, Feature, Round
 
 TEMPLATE: Final = (
     "{% for message in messages %}{{ message.role + ': ' + message.content + '\\n' }}{% endfor %}"
@@ -42,3 +42,9 @@ class TextDialect:
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         raise AssertionError("it has none")
+
+    def rounds(self, body: dict[str, Any]) -> list[Round]:
+        raise AssertionError("it has none")
+
+    def may_call(self, body: dict[str, Any]) -> bool:
+        return False
