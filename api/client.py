@@ -190,6 +190,41 @@ class RoomClient:
         )
         return cast("Posted", answer)
 
+    # --- calls of tools that wait for a person ---------------------------------------------------
+
+    async def approvals(self, session: str) -> dict[str, Any]:
+        """What waits for a person: `{"approvals": [...], "questions": [...]}`."""
+        return await self._call("GET", _path(session, "approvals"))
+
+    async def approve(self, session: str, turn: str, step: str, reason: str = "") -> dict[str, Any]:
+        """Allow a call of a tool: it is made now."""
+        return await self._decide(session, turn, step, "approve", {"reason": reason})
+
+    async def deny(self, session: str, turn: str, step: str, reason: str = "") -> dict[str, Any]:
+        """Do not allow a call of a tool: the model is told so, with the reason."""
+        return await self._decide(session, turn, step, "deny", {"reason": reason})
+
+    async def answer_question(
+        self,
+        session: str,
+        turn: str,
+        step: str,
+        action: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        question: str | None = None,
+    ) -> dict[str, Any]:
+        """Answer what a tool asks: `accept` it with content, `decline` it, or `cancel`."""
+        said = {"action": action, "content": content, "question": question}
+        return await self._decide(session, turn, step, "answer", said)
+
+    async def _decide(
+        self, session: str, turn: str, step: str, what: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        path = _path(session, "turns", turn, "steps", step, what)
+        key = {"Idempotency-Key": uuid4().hex}
+        return await self._call("POST", path, json=dict(body), headers=key, safe=True)
+
     # --- what was said ---------------------------------------------------------------------------
 
     async def events(self, session: str, after: int = 0, limit: int = 500) -> list[Event]:

@@ -8,6 +8,7 @@ import typer
 
 from api import __version__
 from api.cli import (
+    approvals,
     audit,
     chat,
     choices,
@@ -74,6 +75,10 @@ app.command(epilog=control.RETRY_EPILOG)(control.retry)
 app.command(epilog=control.PAUSE_EPILOG)(control.pause)
 app.command(epilog=control.RESUME_EPILOG)(control.resume)
 app.command(epilog=control.CLOSE_EPILOG)(control.close)
+app.command(epilog=approvals.APPROVALS_EPILOG)(approvals.approvals)
+app.command(epilog=approvals.APPROVE_EPILOG)(approvals.approve)
+app.command(epilog=approvals.DENY_EPILOG)(approvals.deny)
+app.command(epilog=approvals.ANSWER_EPILOG)(approvals.answer)
 app.command(epilog=replay.EPILOG)(replay.replay)
 app.add_typer(audit.app, name="audit")
 app.add_typer(frameworks.app, name="frameworks")

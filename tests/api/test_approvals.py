@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from actors import subjects
+from actors.calls import HEARTBEAT
+from actors.messages import Heartbeat
 from events.config import SessionConfig
 from events.tools import (
     ApprovalDenied,
@@ -31,6 +38,25 @@ async def waiting(room: LocalRoom, session: str) -> str:
     log.give(asked, "t1", FREE)
     await append_all(room.store, [log])
     return f"/v1/sessions/{session}"
+
+
+@asynccontextmanager
+async def at_work(room: LocalRoom, session: str) -> AsyncIterator[None]:
+    """The tool that asks is heard of, as if its server were there."""
+    over = asyncio.Event()
+    subject = subjects.call(session, "t1", FREE)
+
+    async def beat() -> None:
+        while not over.is_set():
+            heartbeat = Heartbeat(session=session, turn="t1", step=FREE, attempt=1)
+            await room.models_bus.publish(subject, heartbeat)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), HEARTBEAT / 2)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(beat())
+        yield
+        over.set()
 
 
 async def said(room: LocalRoom, session: str, kind: type[Payload]) -> Payload:

@@ -1,0 +1,189 @@
+"""`control-room approvals`, `approve`, `deny`, `answer`: calls of tools that wait for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import room
+from api.cli.room import AsJson, SessionArgument, Url
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from api.client import RoomClient
+
+_DECIDED = "0 where it is decided (or was so already), 1 where it cannot be, 2 for wrong use."
+APPROVALS_EPILOG = room.epilog(
+    {
+        "control-room approvals sess_abc123": "what waits there for a person",
+        "control-room approvals sess_abc123 --json": "the same, for programs",
+    },
+    "0 where the session was read, 1 where it was not, 2 for wrong use.",
+)
+APPROVE_EPILOG = room.epilog(
+    {
+        "control-room approve sess_abc123": "allow the one call that waits",
+        "control-room approve sess_abc123 call:files__write_file:1": "allow that one",
+    },
+    _DECIDED,
+)
+DENY_EPILOG = room.epilog(
+    {"control-room deny sess_abc123 --reason 'not that file'": "do not allow it, and say why"},
+    _DECIDED,
+)
+ANSWER_EPILOG = room.epilog(
+    {
+        """control-room answer sess_abc123 '{"city": "Rome"}'""": "answer what a tool asks",
+        "control-room answer sess_abc123 --decline": "do not answer; the tool goes on",
+    },
+    _DECIDED,
+)
+
+StepArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="STEP", help="Key of the call; default: the one that waits."),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; a model is told why it may not.")]
+
+
+def approvals(session: SessionArgument, url: Url = None, as_json: AsJson = False) -> None:
+    """Say which calls of tools wait for a person, and what tools ask."""
+
+    async def work(client: RoomClient) -> int:
+        found = await client.approvals(session)
+        if as_json:
+            room.print_json(found)
+            return room.OK
+        console = room.console()
+        for one in (*found["approvals"], *found["questions"]):
+            console.print(await described(client, one), soft_wrap=True)
+        if not found["approvals"] and not found["questions"]:
+            console.print(f"nothing of session {session} waits for a person", soft_wrap=True)
+        return room.OK
+
+    room.with_room(url, work)
+
+
+def approve(
+    session: SessionArgument,
+    step: StepArgument = None,
+    reason: Reason = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Allow a call of a tool that waits for it: it is made now."""
+    _decide(session, step, reason, url, granted=True, as_json=as_json)
+
+
+def deny(
+    session: SessionArgument,
+    step: StepArgument = None,
+    reason: Reason = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do not allow a call of a tool: its model is told so, and goes on."""
+    _decide(session, step, reason, url, granted=False, as_json=as_json)
+
+
+def _decide(
+    session: str, step: str | None, reason: str, url: str | None, *, granted: bool, as_json: bool
+) -> None:
+    async def work(client: RoomClient) -> int:
+        one = _chosen((await client.approvals(session))["approvals"], step, session)
+        decide = client.approve if granted else client.deny
+        done = await decide(session, one["turn"], one["step"], reason)
+        said = f"{one['name']} ({one['step']}) is {'allowed' if granted else 'not allowed'}"
+        return _say(done, said, as_json=as_json)
+
+    room.with_room(url, work)
+
+
+def answer(
+    session: SessionArgument,
+    content: Annotated[
+        str | None, typer.Argument(metavar="JSON", help="The answer, by the question's form.")
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option("--step", help="Key of the call; default: the one that asks.")
+    ] = None,
+    *,
+    decline: Annotated[bool, typer.Option("--decline", help="Give no answer.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer what a tool asks while it works."""
+
+    async def work(client: RoomClient) -> int:
+        one = _chosen((await client.approvals(session))["questions"], step, session)
+        done = await client.answer_question(
+            session,
+            one["turn"],
+            one["step"],
+            "decline" if decline else "accept",
+            content=None if decline else parsed(content or "{}"),
+            question=one["question"],
+        )
+        return _say(done, f"{one['name']} ({one['step']}) is told", as_json=as_json)
+
+    room.with_room(url, work)
+
+
+def parsed(content: str) -> dict[str, Any]:
+    """The JSON object of a person's answer; raises `ConfigError` where it is none."""
+    import json
+
+    from events.errors import ConfigError
+
+    try:
+        tree = json.loads(content)
+    except ValueError as error:
+        raise ConfigError(f"the answer is not JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError('the answer is a JSON object, such as {"city": "Rome"}')
+    return tree
+
+
+def _chosen(waiting: list[Mapping[str, Any]], step: str | None, session: str) -> Mapping[str, Any]:
+    """The call of that step, or the one that waits; raises where that is not one."""
+    from events.errors import ConfigError, ControlRoomError
+
+    found = [one for one in waiting if step in (None, one["step"])]
+    if not found:
+        raise ControlRoomError(f"nothing of session {session!r} waits for that")
+    if len(found) > 1:
+        steps = ", ".join(one["step"] for one in found)
+        raise ConfigError(f"several calls wait: name one of {steps}")
+    return found[0]
+
+
+async def described(client: RoomClient, one: Mapping[str, Any]) -> Text:
+    """A call that waits: who wants which tool with what, and what is asked."""
+    from rich.text import Text
+
+    from api.terminal_text import safe, safe_line
+
+    line = Text(f"{one['turn']} {one['step']}  ", style="dim")
+    who = one["participant"] or "the script"
+    line.append(f"{who} wants to call {safe_line(one['name'])}", style="bold not dim")
+    line.append(f"\n    {safe(await client.text(one['arguments']))}", style="not dim")
+    if "message" in one:
+        line.append(f"\n    it asks: {safe(one['message'])}", style="not dim")
+        if one["url"]:
+            line.append(f"\n    at {safe_line(one['url'])}", style="not dim")
+        if one["form"]:
+            import json
+
+            line.append(f"\n    form: {safe_line(json.dumps(one['form']))}", style="dim")
+    return line
+
+
+def _say(done: dict[str, Any], said: str, *, as_json: bool) -> int:
+    if as_json:
+        room.print_json(done)
+    else:
+        room.console().print(said, soft_wrap=True, markup=False)
+    return room.OK
