@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api.commands import PATIENCE
 from api.doors import Doors
 from api.guard import Guard
+from api.openai_door import routes as openai_routes
 from api.openapi import DESCRIPTION, describe
 from api.posting import ShortPost
 from api.problems import add_handlers
@@ -78,6 +79,7 @@ def _routes() -> FastAPI:
     for module in (*modules, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)
+    app.include_router(openai_routes.router)
     describe(app)
     return app
 

@@ -17,6 +17,7 @@ TAGS = [
     {"name": "events", "description": "Everything that happened, by cursor or as it happens."},
     {"name": "views", "description": "What it means: transcript, costs, replay."},
     {"name": "room", "description": "Models, providers, long texts, files, health."},
+    {"name": "openai", "description": "The room as clients of OpenAI know a server."},
 ]
 
 DESCRIPTION = """
@@ -91,7 +92,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{}, {"token": []}]
     for operation in _operations(document):
         responses = operation["responses"]
-        responses["default"] = problems(422)[422] | {"description": "Any other problem"}
+        responses.setdefault("default", problems(422)[422] | {"description": "Any other problem"})
     return document
 
 

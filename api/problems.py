@@ -1,7 +1,8 @@
 """Errors as RFC 9457 problem details, whatever they came from.
 
 Every answer of 400 and more is `application/problem+json`. Its `type` names the kind of problem for
-good and leads to a description under `/problems/`; `detail` says what to do.
+good and leads to a description under `/problems/`; `detail` says what to do. Only clients of OpenAI
+expect another form, which they are given at their door.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from actors.deciding import NotFound
+from api.openai_door import faults
 from events.errors import ConfigError, ControlRoomError, Refused
 from events.faults import faults as in_words
 
@@ -131,8 +133,13 @@ def of_error(error: ControlRoomError) -> ProblemError:
 
 
 def answer(error: ProblemError, path: str, status: int | None = None) -> Response:
-    """The response that says `error`."""
+    """The response that says `error`: in the form of OpenAI below its door."""
     kind = KINDS[error.kind]
+    if path.startswith(faults.PREFIX):
+        field = error.errors[0].field if error.errors else None
+        return faults.of_problem(
+            error.kind, status or kind.status, error.detail, field, error.headers
+        )
     body: dict[str, Any] = {
         "type": f"/problems/{error.kind}",
         "title": kind.title,
@@ -154,6 +161,7 @@ def add_handlers(app: FastAPI) -> None:
     """Have `app` answer every error as a problem."""
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(ControlRoomError, _room_error)
+    app.add_exception_handler(faults.DoorError, _door_error)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
@@ -169,6 +177,11 @@ def path_of(scope: Scope) -> str:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     return answer(error, path_of(request.scope))
+
+
+async def _door_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, faults.DoorError)
+    return error.response
 
 
 async def _room_error(request: Request, error: Exception) -> Response:

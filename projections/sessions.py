@@ -41,6 +41,9 @@ from projections.projector import Page
 PREVIEW = 200
 """Characters of a message that the list shows at most."""
 
+DOOR = "door"
+"""The tag of sessions that were made for a single request; only who asks for them lists them."""
+
 Status = Literal["active", "paused", "closed"]
 
 
@@ -305,7 +308,10 @@ def list_sessions(
     tag: str | None,
     status: str | None,
 ) -> tuple[tuple[SessionSummary, ...], str | None]:
-    """Sessions from the cursor on, and the cursor of the next."""
+    """Sessions from the cursor on, and the cursor of the next.
+
+    Without a tag, those that were made for a single request are left out.
+    """
     conditions = ["created < ?"]
     values: list[int | str] = [_before(cursor)]
     if status is not None:
@@ -313,7 +319,12 @@ def list_sessions(
             raise ConfigError(f"status {status!r} is none: use {', '.join(get_args(Status))}")
         conditions.append("status = ?")
         values.append(status)
-    if tag is not None:
+    if tag is None:
+        conditions.append(
+            "NOT EXISTS (SELECT 1 FROM sessions_tags WHERE tag = ? AND created = sessions.created)"
+        )
+        values.append(DOOR)
+    else:
         conditions.append("created IN (SELECT created FROM sessions_tags WHERE tag = ?)")
         values.append(tag)
     found = connection.execute(

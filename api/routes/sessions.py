@@ -85,7 +85,11 @@ async def list_sessions(
     tag: Annotated[str | None, Query(max_length=128, description="only those that have it")] = None,
     status: Annotated[Status | None, Query(description="only those in this state")] = None,
 ) -> SessionPage:
-    """The sessions, the latest first."""
+    """The sessions, the latest first.
+
+    Those that a client of OpenAI made with a single request have the tag `door`, and are listed by
+    that tag alone.
+    """
     await all_caught_up(doors)
     return await asyncio.to_thread(doors.room.projections.sessions, limit, cursor, tag, status)
 

@@ -1,0 +1,1 @@
+"""The room as an OpenAI-compatible server: rooms, sessions and participants are model names."""
