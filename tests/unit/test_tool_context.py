@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from actors.routing import chain, context, spending
+from actors.routing.asking import Asking, Texts
 from actors.routing.digests import request_digest
+from actors.routing.offers import Offer, Offers
+from actors.routing.steps import AskStep
 from events.chat import WireMessage, written
 from events.envelope import Event
 from events.session import Session
@@ -363,3 +367,73 @@ def test_a_budget_counts_tools_results_and_given_messages() -> None:
     log.call("call:f:1", "ask:a:1", "x", returned("y" * 5000))
     asked = log.ask("ask:a:2", continues="ask:a:1")
     assert spending.most(log.session, turn, asked, facts) > most + 5000
+
+
+# --- what fits -----------------------------------------------------------------------------------
+
+
+def test_older_messages_make_room_for_a_chain_and_the_chain_stays_whole() -> None:
+    log = Log(Message(content="old " * 100))
+    log.ask()
+    log.give(answered("older " * 100), "ask:a:1")
+    turn = log.session.turns["t1"]
+    log.session.entries.append(replace(log.session.entries[0], content="Now?", size=4))
+    log.ask("ask:a:2")
+    log.answer("ask:a:2", ("x", "f"))
+    log.call("call:f:1", "ask:a:2", "x", returned("y" * 1200))
+    asking = Asking(log.session, Texts(log.blobs.load))
+    tools = log.blobs.put(b" " * 600, "application/json")
+    asking.offers = Offers({"a": Offer(tools, {})})
+    step = AskStep(
+        "ask:a:3",
+        "a",
+        history="isolated",
+        upto=log.session.position,
+        continues="ask:a:2",
+        tool_choice="none",
+    )
+    whole, nothing = asking.asked(turn, step, 10_000, False)
+    assert nothing is None
+    asked, trimmed = asking.asked(turn, step, 1000, False)
+    assert trimmed is not None
+    assert (trimmed.skipped, asked.context.skip) == (2, 2)
+    assert trimmed.estimated > 400 + 200 + 330
+    told = [one for one in log.said(asked) if one.role != "system"]
+    assert [one.role for one in told] == ["user", "assistant", "tool"]
+    assert told[0].text == "Now?"
+    assert told[-1].text == "y" * 1200
+    assert (asked.tools, asked.tool_choice, asked.continues) == (tools, "none", "ask:a:2")
+    for one in (whole, asked):
+        assert one.digest == log.digest(one)
+    without, _ = asking.asked(turn, step._replace(tools=False, tool_choice=None), 10_000, False)
+    assert without.digest == log.digest(without) != whole.digest
+
+
+def test_pictures_of_a_chain_count_among_those_left_out() -> None:
+    log = Log()
+    picture = log.blobs.attach("cat.png", b"png", "image/png")
+    log.ask()
+    log.answer("ask:a:1", ("x", "f"))
+    log.call("call:f:1", "ask:a:1", "x", returned(attachments=(picture, picture)))
+    asking = Asking(log.session, Texts(log.blobs.load))
+    step = AskStep("ask:a:2", "a", history="isolated", upto=2, continues="ask:a:1")
+    turn = log.session.turns["t1"]
+    blind, _ = asking.asked(turn, step, None, True)
+    assert blind.images_left_out == 2
+    assert blind.digest == log.digest(blind)
+    seeing, _ = asking.asked(turn, step, None, False)
+    assert seeing.images_left_out == 0
+    assert seeing.digest != blind.digest
+
+
+def test_a_step_with_messages_of_its_own_has_their_digest() -> None:
+    log = Log()
+    given = log.blobs.put(written(conversation()), "application/json")
+    asking = Asking(log.session, Texts(log.blobs.load))
+    asked, trimmed = asking.asked(
+        log.session.turns["t1"], AskStep("ask:a:1", "a", given=given), 10, False
+    )
+    assert trimmed is None
+    assert asked.given == given
+    assert asked.digest == log.digest(asked)
+    assert [one.role for one in log.said(asked)] == ["system", "user", "assistant", "tool", "user"]
