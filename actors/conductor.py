@@ -17,6 +17,7 @@ from actors.paying import Paying
 from actors.routing import context
 from actors.routing.batch import Given
 from actors.routing.machine import Scripts, SessionMachine
+from actors.tools.catalog import BRIEFLY, WITHIN
 from events.config import SessionConfig
 from events.envelope import Event, now
 from events.errors import (
@@ -68,7 +69,7 @@ class Surroundings:
     scripts: Scripts
     ground: Grounding
     ready: Callable[[SessionConfig | None], bool]
-    prepared: Callable[[SessionConfig | None], Awaitable[None]]
+    prepared: Callable[[SessionConfig | None, float], Awaitable[None]]
 
 
 Reads = Callable[[Session], bool]
@@ -256,7 +257,7 @@ class Conductor:
     async def _decided(self, job: _Job, session: Session) -> Decision:
         if not job.reads(session):
             return job.decide(session)
-        await self._around.prepared(session.config)
+        await self._around.prepared(session.config, BRIEFLY)
         return await asyncio.to_thread(job.decide, session)
 
     async def _commit(self, machine: SessionMachine, givens: Sequence[Given]) -> list[Event]:
@@ -276,7 +277,7 @@ class Conductor:
         """The events of `givens`, and of the turn that can start after them."""
         if self._reads(machine.session, givens):
             if machine.session.queue:
-                await self._around.prepared(machine.session.config)
+                await self._around.prepared(machine.session.config, WITHIN)
             # Nobody else touches the machine meanwhile.
             return await asyncio.to_thread(self._advance, machine, givens, at)
         return self._advance(machine, givens, at)

@@ -224,8 +224,8 @@ class RouterActor:
             repeated=not decision.givens,
         )
 
-    async def _prepared(self, config: SessionConfig | None) -> None:
-        await self._grounds.tools.wait(config, self._calls.ensure)
+    async def _prepared(self, config: SessionConfig | None, within: float) -> None:
+        await self._grounds.tools.wait(config, self._calls.ensure, within)
 
     def _config(self, blob: Blob) -> SessionConfig:
         return SessionConfig.model_validate_json(self._load(blob))

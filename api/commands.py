@@ -12,12 +12,14 @@ from actors.bus import Bus, Unreachable
 from actors.messages import Accepted, AnyCommand, Problem, Reply, RunCommand
 from actors.presets import DeletePreset, Kept, SavePreset
 from api.problems import ProblemError, kind_of
+from events.errors import ToolStarting
 from events.partitions import PARTITIONS
 from events.presets import stream_of
 
 TRIES = 3
 PATIENCE = 4.0  # seconds for one try
 PAUSE = 0.5  # seconds before a router that could not commit is asked again
+STARTING = 30.0  # seconds in which a tool server that is needed has to have started
 
 R = TypeVar("R", Reply, Kept)
 
@@ -57,7 +59,10 @@ class Commands:
     ) -> R:
         """The answer that says that it is committed; raises a `ProblemError` for any other."""
         why = "the room's router does not answer"
-        for _ in range(self._tries):
+        clock = asyncio.get_running_loop().time
+        tries, until = self._tries, clock() + STARTING
+        while tries > 0:
+            tries -= 1
             try:
                 reply = kind.model_validate_json(
                     await self._bus.request(subject, command, timeout=self._patience)
@@ -71,6 +76,8 @@ class Commands:
             if reply.problem.status != 503:
                 raise _refusal(reply.problem)
             why = reply.problem.message
+            if reply.problem.error == ToolStarting.__name__ and clock() < until:
+                tries = self._tries
             await asyncio.sleep(PAUSE)
         raise ProblemError(
             "unavailable",

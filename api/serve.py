@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from actors.providers.config import configured
+from actors.tools.config import configured as tool_servers
 from actors.providers.discovery import discover
 from api.checkpoint import checkpoint
 from api.children import Child, how_ended
@@ -87,7 +88,9 @@ async def _serve(settings: Settings, console: Console, demo: Demo) -> int:
 
 
 async def _run(settings: Settings, console: Console, demo: Demo) -> None:
-    configured(settings.providers_path, settings.environment)  # refuse a bad file before all else
+    # Bad files are refused before all else.
+    configured(settings.providers_path, settings.environment)
+    tool_servers(settings.tools_path)
     settings = settings.model_copy(update={"port": _usable_port(settings)})
     await check_outside(settings)
     console.print(Text(f"Starting Control Room in {settings.home} ..."), soft_wrap=True)

@@ -13,6 +13,7 @@ ControlRoomError
 │   └── BadResponse             an answer that is not one: cut stream, malformed JSON (retryable)
 ├── ToolError                   a tool call failed
 │   ├── ToolUnavailable         its server does not start or cannot be reached (retryable)
+│   │   └── ToolStarting        not yet: nothing is known of what it has
 │   ├── ToolNotFound            its server has no tool of that name
 │   ├── BadArguments            they do not fit the tool's schema
 │   ├── ToolTimeout             no answer in the time that the server's configuration sets
@@ -132,6 +133,10 @@ class ToolUnavailable(ToolError):
     """The tool's server does not start or cannot be reached; nothing was called."""
 
     retryable = True
+
+
+class ToolStarting(ToolUnavailable):
+    """The tool's server was never seen, and is being started."""
 
 
 class ToolNotFound(ToolError):

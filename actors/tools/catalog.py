@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -17,14 +18,16 @@ from actors.tools.listing import LISTED, TOOLS, WHO, ListedTool, Listing
 from actors.tools.names import offered_names
 from events.canonical import canonical_json
 from events.config import SessionConfig
-from events.errors import ConfigError, ControlRoomError, ToolUnavailable
+from events.errors import ConfigError, ControlRoomError, ToolStarting, ToolUnavailable
 from events.grants import ToolGrant
 from events.values import Blob
 
 _log = logging.getLogger(__name__)
 
 WITHIN: Final = 30.0
-"""Seconds that a turn waits for the list of a server of which none was ever seen."""
+"""Seconds that a queued turn waits for the list of a server of which none was ever seen."""
+BRIEFLY: Final = 0.3
+"""The same for a turn that is posted, which whoever posts it posts again."""
 _NAMED: Final = 20
 """Tools that an error names."""
 
@@ -50,6 +53,7 @@ class ToolCatalog:
         self._lists: dict[str, Blob] = {}
         self._read: dict[Blob, tuple[ListedTool, ...]] = {}
         self._problems: dict[str, str] = {}
+        self._starts: dict[str, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
 
     async def listen(self, bus: Bus) -> None:
@@ -104,28 +108,18 @@ class ToolCatalog:
         """Whether the list of every server that is granted was seen."""
         return all(server in self._lists for server in _granted(config))
 
-    async def wait(
-        self, config: SessionConfig | None, ensure: Ensure, within: float = WITHIN
-    ) -> None:
+    async def wait(self, config: SessionConfig | None, ensure: Ensure, within: float) -> None:
         """Have the granted servers started; returns when all are listed, or one says why not."""
         lacking = [name for name in _granted(config) if name not in self._lists]
-        starts = [
-            asyncio.create_task(self._start(name, ensure))
-            for name in lacking
-            if name in self.servers
-        ]
         before = {name: self._listings.get(name) for name in lacking}
         for name in lacking:
-            self._problems.pop(name, None)
-        try:
+            if name in self.servers and name not in self._starts:
+                self._problems.pop(name, None)
+                self._starts[name] = asyncio.create_task(self._start(name, ensure))
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while starts and not self.ready(config) and not self._hopeless(before):
+                while not self.ready(config) and not self._hopeless(before):
                     await self._news.wait()
-        except TimeoutError:
-            _log.warning("no tools are listed yet by one of %s", ", ".join(lacking))
-        finally:
-            for start in starts:
-                start.cancel()
 
     async def _start(self, server: str, ensure: Ensure) -> None:
         try:
@@ -133,13 +127,16 @@ class ToolCatalog:
         except ControlRoomError as error:
             self._problems[server] = error.message
             self._tell()
+        finally:
+            del self._starts[server]
 
     def _hopeless(self, before: Mapping[str, Listing | None]) -> bool:
         """Whether a server has failed since."""
         for name, then in before.items():
             now = self._listings.get(name)
             failed = now is not None and now is not then and now.problem != ""
-            if name not in self._lists and (failed or name in self._problems):
+            unknown = name not in self._lists
+            if unknown and (failed or name in self._problems or name not in self.servers):
                 return True
         return False
 
@@ -167,7 +164,8 @@ class ToolCatalog:
     def offers(self, grants: tuple[ToolGrant, ...], put: Callable[[bytes], Blob]) -> dict[str, Any]:
         """What a participant with these grants is offered, as a turn's facts hold it.
 
-        Raises `ToolUnavailable` where a server never listed its tools. A granted tool that is not
+        Raises `ToolUnavailable` where a server never listed its tools, `ToolStarting` where it may
+        yet. A granted tool that is not
         listed any more is left out; what one grant wants approved is approved.
         """
         found: dict[tuple[str, str], ListedTool] = {}
@@ -176,8 +174,10 @@ class ToolCatalog:
             server = self.servers.find(grant.server).name
             listed = self.tools(server)
             if listed is None:
-                raise ToolUnavailable(
-                    f"the tools of server {server!r} are not known yet: {self._why_not(server)}"
+                why = self._why_not(server)
+                kind = ToolUnavailable if why else ToolStarting
+                raise kind(
+                    f"the tools of server {server!r} are not known yet: {why or 'it is starting'}"
                 )
             for tool in listed:
                 if grant.covers(tool.name):
@@ -202,8 +202,7 @@ class ToolCatalog:
 
     def _why_not(self, server: str) -> str:
         listing = self._listings.get(server)
-        said = listing.problem if listing is not None else ""
-        return self._problems.get(server) or said or f"it listed none in {WITHIN:g} s"
+        return self._problems.get(server) or (listing.problem if listing is not None else "")
 
 
 def _granted(config: SessionConfig | None) -> tuple[str, ...]:
