@@ -23,18 +23,25 @@ import uvicorn
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
-from actors.addresses import Address, ModelAddress, ToolAddress
-from actors.bus import Bus
+from actors import subjects
+from actors.addresses import Address, ModelAddress, ToolAddress, WorkflowAddress
+from actors.bus import Bus, Msg
+from actors.frameworks.execution import execute
 from actors.grounds import Grounds
-from actors.hosting import ModelHost
+from actors.hosting import ModelHost, refusal
+from actors.messages import Ensure, Reply
 from actors.providers.config import Providers, ProviderSpec, configured
 from actors.router import RouterActor
 from actors.tools.actor import ToolServerActor
 from actors.tools.config import ToolServers
+from actors.workflow import WorkflowActor
 from api.app import create_app
+from api.doors import Doors
 from api.nats_server import BundledNats
 from api.room import Room
+from api.run_key import run_key
 from api.settings import Settings
+from events.errors import ControlRoomError
 from events.open import open_blobs, open_store
 from projections.database import open_reader
 from projections.runner import ProjectionRunner
@@ -62,6 +69,7 @@ class LocalRoom:
         self.settings = settings
         self.tool_servers = tool_servers
         self.tools: dict[str, ToolServerActor] = {}
+        self.workflows: dict[str, WorkflowActor] = {}
         self.environment = environment
         self.nats = nats
         self.providers = providers
@@ -99,7 +107,12 @@ class LocalRoom:
             tool_servers=self.tool_servers,
         )
         self.router = RouterActor(
-            self.router_bus, self.store, self.blobs, grounds=grounds, ensure=self.ensure
+            self.router_bus,
+            self.store,
+            self.blobs,
+            grounds=grounds,
+            ensure=self.ensure,
+            run_key=run_key(self.settings.home),
         )
         await self.router.start()
 
@@ -113,10 +126,29 @@ class LocalRoom:
                 actor = ToolServerActor(self.models_bus, self.blobs, spec, self.environment)
                 self.tools[server] = actor
                 await actor.start()
+            case WorkflowAddress(framework) if framework not in self.workflows:
+                runner = WorkflowActor(
+                    self.models_bus, self.blobs, framework, execute, url=self.url
+                )
+                self.workflows[framework] = runner
+                await runner.start()
+
+    async def answer_ensure(self, msg: Msg) -> None:
+        """Answer a request to have an actor started, as the supervisor does."""
+        try:
+            await self.ensure(Ensure.model_validate_json(msg.data).actor)
+        except ControlRoomError as error:
+            await msg.respond(refusal(error))
+        else:
+            await msg.respond(Reply())
 
     async def stop_tools(self) -> None:
         tools, self.tools = self.tools, {}
         await asyncio.gather(*(actor.stop() for actor in tools.values()))
+
+    async def stop_workflows(self) -> None:
+        workflows, self.workflows = self.workflows, {}
+        await asyncio.gather(*(actor.stop(0.1) for actor in workflows.values()))
 
     async def stop_router(self) -> None:
         if self.router is not None:
@@ -231,6 +263,8 @@ async def local_room(
         room.models = ModelHost(room.models_bus, room.blobs, providers, environment)
         stack.push_async_callback(room.models.stop)
         stack.push_async_callback(room.stop_tools)
+        stack.push_async_callback(room.stop_workflows)
+        await room.models_bus.subscribe(subjects.SUPERVISOR, room.answer_ensure)
         await room.start_router()
         stack.push_async_callback(room.stop_router)
         await stack.enter_async_context(_projecting(room))
@@ -297,6 +331,7 @@ class Served:
 
     port: int
     server: uvicorn.Server
+    doors: Doors
 
 
 class _Server(uvicorn.Server):
@@ -312,9 +347,10 @@ async def serving(room: Room) -> AsyncIterator[Served]:
     """The API of `room` on a port of its own, as the product serves it."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    app = create_app(room, patience=0.5)
     server = _Server(
         uvicorn.Config(
-            create_app(room, patience=0.5),
+            app,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             log_config=None,
@@ -325,7 +361,7 @@ async def serving(room: Room) -> AsyncIterator[Served]:
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await eventually(lambda: server.started or task.done(), within=20, what="the API")
-        yield Served(int(listener.getsockname()[1]), server)
+        yield Served(int(listener.getsockname()[1]), server, app.state.doors)
     finally:
         server.should_exit = True
         await task

@@ -1,0 +1,152 @@
+"""The door for models as a workflow's run finds it: each participant is a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import orjson
+
+from actors.routing.spending import explained
+from actors.run_tokens import RunToken
+from api.doors import Doors
+from api.openai_door.backend import Answering, Backend, Card, Completion, FinishReason, Said
+from api.openai_door.bringing import Brought
+from api.openai_door.faults import DoorError
+from api.problems import ProblemError
+from api.run_calls import Question, RunCalls, Told
+from events.config import SessionConfig
+from events.types import BudgetOverrun, ModelAnswered, ModelFailed
+from events.values import Blob, Text
+
+_FINISHED: dict[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
+FAILURES: dict[str, tuple[int, str]] = {
+    "RateLimited": (429, "rate_limit_exceeded"),
+    "BudgetExceeded": (429, "insufficient_quota"),
+    "ModelNotFound": (404, "model_not_found"),
+    "ContextTooLong": (400, "context_length_exceeded"),
+    "ContentFiltered": (400, "content_filter"),
+}
+"""By the class of the error that a model failed with; any other is a 502."""
+
+
+class RunModels(Backend):
+    """The models of one run. Every call is a step of its turn."""
+
+    def __init__(self, doors: Doors, run: RunToken, calls: RunCalls) -> None:
+        self._doors = doors
+        self._run = run
+        self._calls = calls
+
+    async def cards(self) -> tuple[Card, ...]:
+        config = await self._config()
+        return tuple(Card(one.id, one.provider) for one in config.models)
+
+    async def card(self, name: str) -> Card:
+        cards = await self.cards()
+        for card in cards:
+            if card.id == name:
+                return card
+        names = ", ".join(card.id for card in cards)
+        raise DoorError(
+            404, f"{name!r:.200} is no model of this run: there are {names}", code="model_not_found"
+        )
+
+    @asynccontextmanager
+    async def answering(
+        self, brought: Brought, key: str | None, *, pieces: bool
+    ) -> AsyncIterator[Answering]:
+        await self.card(brought.model)
+        question = Question(brought.model, brought.messages, brought.tools, brought.parameters)
+        asking = RunAnswering(self._doors, self._run, self._calls, question, pieces)
+        try:
+            yield asking
+        finally:
+            await asking.leave()
+
+    async def _config(self) -> SessionConfig:
+        state = await self._doors.states.get(self._run.session)
+        turn = state.turns.get(self._run.turn)
+        config = turn.config if turn else None
+        if config is None:
+            raise DoorError(404, "there is no such run any more", code="not_found")
+        return config
+
+
+class RunAnswering(Answering):
+    """A question of a run that is under way."""
+
+    def __init__(
+        self, doors: Doors, run: RunToken, calls: RunCalls, question: Question, pieces: bool
+    ) -> None:
+        self._doors = doors
+        self._shown: asyncio.Queue[str | None] = asyncio.Queue()
+        show = self._shown.put_nowait if pieces else None
+        self._task = asyncio.create_task(calls.outcome(run, question, show))
+        self._task.add_done_callback(lambda _: self._shown.put_nowait(None))
+        self._run = run
+        self._digest = question.digest
+        self._told: Told | None = None
+
+    @property
+    def id(self) -> str:
+        return f"chatcmpl-{self._run.session}-{self._digest[:12]}"
+
+    async def pieces(self) -> AsyncIterator[Said | Completion]:
+        said = ""
+        while (frame := await self._shown.get()) is not None:
+            piece = orjson.loads(frame)
+            if piece["channel"] == "reasoning":
+                yield Said("reasoning", piece["text"])
+            elif piece["channel"] == "text" and piece["seq"] == len(said):
+                said += piece["text"]
+                yield Said("content", piece["text"])
+        completion = await self.completion()
+        if not completion.text.startswith(said):
+            raise DoorError(
+                502, "what was streamed broke off and was said anew: ask again", code="broken_off"
+            )
+        if rest := completion.text[len(said) :]:
+            yield Said("content", rest)
+        yield completion
+
+    async def completion(self) -> Completion:
+        self._told = await self._task
+        outcome = self._told.outcome
+        if isinstance(outcome, ModelAnswered):
+            return await self._completion(outcome)
+        if isinstance(outcome, ModelFailed):
+            status, code = FAILURES.get(outcome.error, (502, "upstream_error"))
+            raise DoorError(status, outcome.message, code=code)
+        if isinstance(outcome, BudgetOverrun):
+            raise DoorError(429, explained(outcome), code="insufficient_quota")
+        raise DoorError(409, "the run was called off", code="cancelled")
+
+    async def cancel(self) -> None:
+        """The step goes on: what it costs is spent, and a repeated run finds its outcome."""
+
+    async def leave(self) -> None:
+        """Nobody waits any more; what was told has been passed on."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError, ProblemError, DoorError):
+            await self._task
+        if self._told is not None:
+            self._told.passed_on()
+
+    async def _completion(self, answer: ModelAnswered) -> Completion:
+        calls = answer.tool_calls
+        finish = "tool_calls" if calls else _FINISHED.get(answer.finish_reason, "stop")
+        return Completion(
+            text=await self._text(answer.text),
+            finish_reason=finish,
+            usage=answer.usage,
+            reasoning=await self._text(answer.reasoning) if answer.reasoning else None,
+            tool_calls=calls,
+            place={"session": self._run.session, "turn": self._run.turn},
+        )
+
+    async def _text(self, text: Text) -> str:
+        if isinstance(text, Blob):
+            return await asyncio.to_thread(self._doors.room.load, text)
+        return text
