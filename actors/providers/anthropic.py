@@ -94,8 +94,6 @@ class AnthropicProvider(HttpProvider):
                 }
                 for tool in request.tools
             ]
-            if request.tool_choice is not None:
-                body["tool_choice"] = {"type": request.tool_choice}
         if parameters.stop:
             body["stop_sequences"] = list(parameters.stop)
         if parameters.seed is not None:
@@ -103,6 +101,8 @@ class AnthropicProvider(HttpProvider):
         notes += self._shape(body, request, refused)
         shape = body.get("output_config", {})
         body |= parameters.extra
+        if request.tools and request.tool_choice is not None:
+            body["tool_choice"] = {"type": request.tool_choice}
         if shape and isinstance(more := parameters.extra.get("output_config"), dict):
             body["output_config"] = {**shape, **more}  # such as the effort, beside the schema
         notes += _length(body, request, self._options.max_tokens)

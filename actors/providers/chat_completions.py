@@ -18,7 +18,8 @@ def body_of(
     """The JSON body of a request.
 
     `structured` sends the schema along, `length_key` is how the server calls `max_tokens`.
-    `extra` may add and replace anything but what is streamed from which model.
+    `extra` may add and replace anything but what is streamed from which model, and that no more
+    tools shall be called.
     """
     parameters = request.parameters
     given = {
@@ -42,11 +43,10 @@ def body_of(
         }
     if request.tools:
         body["tools"] = [tool_of(tool) for tool in request.tools]
-        if request.tool_choice is not None:
-            body["tool_choice"] = request.tool_choice
     if stream:
         body["stream_options"] = {"include_usage": True}
-    return {**body, **parameters.extra, "model": request.model, "stream": stream}
+    last = {"tool_choice": request.tool_choice} if request.tools and request.tool_choice else {}
+    return {**body, **parameters.extra, **last, "model": request.model, "stream": stream}
 
 
 class ChatAnswer(Assembly):

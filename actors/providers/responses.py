@@ -69,13 +69,13 @@ def body_of(
             }
             for tool in request.tools
         ]
-        if request.tool_choice is not None:
-            body["tool_choice"] = request.tool_choice
         if reasoning:
             body["include"] = [ENCRYPTED]
     if asked.seed is not None:
         notes.append("seed: the Responses API has none")
-    return {**body, **asked.extra, "model": request.model, "stream": stream}, tuple(notes)
+    last = {"tool_choice": request.tool_choice} if request.tools and request.tool_choice else {}
+    fixed = {**last, "model": request.model, "stream": stream}
+    return {**body, **asked.extra, **fixed}, tuple(notes)
 
 
 def _items(message: ChatMessage) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from actors.providers.port import ChatMessage, Tool
-from events.values import ToolCall
+from events.values import Parameters, ToolCall
 from tests.contract.every_provider import ASKED, answer, serving, those_with
 from tests.contract.provider_calls import listen
 from tests.servers.dialects.dialect import PICTURE, Dialect, Round, has
@@ -93,7 +93,8 @@ async def test_an_answer_with_calls_and_its_results_are_a_second_round(dialect: 
 
 @those_with("tools")
 async def test_where_no_further_call_is_wanted_none_can_be_made(dialect: Dialect) -> None:
-    asked = replace(ASKED, messages=CHAIN, tools=(TOOL,), tool_choice="none")
+    forced = Parameters(extra={"tool_choice": "required"})  # which is not for the last round
+    asked = replace(ASKED, messages=CHAIN, tools=(TOOL,), tool_choice="none", parameters=forced)
     async with serving(dialect, *answer(dialect, "On the mat.")) as (server, provider):
         await listen(provider, asked)
         body = server.requests[0].body

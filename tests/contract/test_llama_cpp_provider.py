@@ -104,9 +104,27 @@ async def test_it_keeps_to_a_schema_and_calls_tools(llama_model: Path) -> None:
         forced = Parameters(seed=1, max_tokens=200, extra={"tool_choice": "required"})
         answered = await listen(provider, replace(ASKED, parameters=forced, tools=(tool,)))
         assert answered.end.finish_reason == "tool_calls"
-        [call, *_] = answered.end.tool_calls
+        [call, *_] = calls = answered.end.tool_calls
         assert call.name == "look_up"
         assert json.loads(call.arguments)["choice"] in ("a", "b")
+        results = (ChatMessage("tool", "noon", tool_call_id=each.id) for each in calls)
+        said = ChatMessage("assistant", answered.text, tool_calls=calls)
+        again = replace(
+            ASKED,
+            messages=(*ASKED.messages, said, *results),
+            parameters=forced,
+            tools=(tool,),
+            tool_choice="none",
+        )
+        last = await listen(provider, again)
+        assert last.text
+        assert last.end.tool_calls == ()
+        assert last.end.usage is not None
+        assert answered.end.usage is not None
+        assert (
+            last.end.usage.input + last.end.usage.cache_read
+            > answered.end.usage.input + answered.end.usage.cache_read
+        )
 
 
 async def test_it_streams_and_cancel_reaches_the_model(
