@@ -30,6 +30,7 @@ from api.routes import (
     presets,
     sessions,
     stream,
+    tools,
     turns,
     views,
 )
@@ -75,8 +76,8 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    modules = (sessions, turns, approvals, presets, estimates, events, views, costs, choices)
-    for module in (*modules, models, blobs, health, stream, pages):
+    modules = (sessions, turns, approvals, presets, runs, estimates, events, views)
+    for module in (*modules, costs, choices, models, tools, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)
     app.include_router(openai_routes.router)

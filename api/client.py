@@ -311,6 +311,10 @@ class RoomClient:
         """The configured providers."""
         return await self._call("GET", "/v1/providers")
 
+    async def tools(self, *, start: float = 0) -> dict[str, Any]:
+        """The configured tool servers and their tools; `start` seconds are waited for them."""
+        return await self._call("GET", "/v1/tools", params={"start": start}, timeout=start + 20)
+
     async def presets(self) -> dict[str, Any]:
         """What is saved under a name: `{"presets": [{"name", "kind", "config", ...}]}`."""
         return await self._call("GET", "/v1/presets")

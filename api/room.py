@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.bus import Bus
 from actors.providers.config import Providers
+from actors.tools.config import ToolServers
 from api.settings import Settings
 from events.store import BlobStore, EventStore
 from events.values import Blob
@@ -26,6 +27,7 @@ class Room:
     blobs: BlobStore
     projections: Reader
     providers: Providers
+    tool_servers: ToolServers = field(default_factory=ToolServers)
 
     def load(self, blob: Blob) -> str:
         """A long text by its reference."""

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.text import Text
 
 from actors.providers.config import configured
-from actors.tools.config import configured as tool_servers
 from actors.providers.discovery import discover
+from actors.tools.config import configured as tool_servers
 from api.checkpoint import checkpoint
 from api.children import Child, how_ended
 from api.known import write_found

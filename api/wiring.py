@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from actors.bus import Bus
+from actors.tools.config import configured
 from api.known import known_providers
 from api.room import Room
 from api.settings import Settings
@@ -35,6 +36,7 @@ async def api_room(settings: Settings) -> AsyncIterator[Room]:
         blobs=open_blobs(settings.store_url),
         projections=open_reader(settings.projections_path),
         providers=known_providers(settings),
+        tool_servers=configured(settings.tools_path),
     )
     try:
         yield room

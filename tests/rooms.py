@@ -274,7 +274,7 @@ async def local_room(
         stack.push_async_callback(reading.close)
         reader = open_reader(settings.projections_path)
         stack.callback(reader.close)
-        room.room = Room(settings, bus, reading, room.blobs, reader, providers)
+        room.room = Room(settings, bus, reading, room.blobs, reader, providers, room.tool_servers)
         room.served = await stack.enter_async_context(serving(room.room))
         token = settings.token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -22,6 +22,7 @@ from api.cli import (
     serve,
     sessions,
     show,
+    tools,
 )
 
 app = typer.Typer(
@@ -85,3 +86,4 @@ app.add_typer(frameworks.app, name="frameworks")
 app.add_typer(presets.app, name="presets")
 app.command(epilog=sessions.MODELS_EPILOG)(sessions.models)
 app.command(epilog=sessions.PROVIDERS_EPILOG)(sessions.providers)
+app.command(epilog=tools.EPILOG)(tools.tools)
