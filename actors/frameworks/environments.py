@@ -47,10 +47,13 @@ def folder_of(name: str, home: Path) -> Path:
 
 def state_of(name: str, home: Path) -> State:
     """Whether it is there, as the lock of this release says."""
+    folder = folder_of(name, home)
     try:
-        made_from = (folder_of(name, home) / _MADE_FROM).read_text()
+        made_from = (folder / _MADE_FROM).read_text()
     except OSError:
         return "not installed"
+    if not os.access(_python(folder), os.X_OK):  # Ray would try to start it for ever
+        return "outdated"
     return "installed" if made_from == _source(name) else "outdated"
 
 

@@ -51,6 +51,10 @@ def test_an_environment_is_made_once_and_anew_when_its_lock_changes(
     assert environments.install("crewai", tmp_path) is True
     assert environments.state_of("crewai", tmp_path) == "installed"
 
+    python = environments.interpreter_of("crewai", tmp_path)
+    python.unlink()  # as an upgrade of the system does to what the link leads to
+    assert environments.state_of("crewai", tmp_path) == "outdated"
+
 
 @pytest.mark.usefixtures("no_libraries")
 def test_of_the_room_an_environment_has_only_the_actors(tmp_path: Path) -> None:
