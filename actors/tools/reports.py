@@ -68,9 +68,9 @@ async def collect(
             await until(start_within)
             for start in starts:
                 start.cancel()
-            for start in await asyncio.gather(*starts, return_exceptions=True):
-                if isinstance(start, Listing):
-                    said.setdefault(start.server, start)
+            for told in await asyncio.gather(*starts, return_exceptions=True):
+                if isinstance(told, Listing):
+                    said.setdefault(told.server, told)
     finally:
         await subscription.unsubscribe()
     return said
