@@ -14,6 +14,7 @@ TAGS = [
     {"name": "turns", "description": "Messages, and everything that follows from them."},
     {"name": "approvals", "description": "Calls of tools that wait for a person."},
     {"name": "presets", "description": "Rooms and toolchains that are saved under a name."},
+    {"name": "runs", "description": "Workflows of other frameworks on the room's models."},
     {"name": "events", "description": "Everything that happened, by cursor or as it happens."},
     {"name": "views", "description": "What it means: transcript, costs, replay."},
     {"name": "room", "description": "Models, providers, long texts, files, health."},

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
 
+from events.config import Pattern
 from events.errors import ConfigError, StoreError
 from events.presets import PresetKind
 from projections import tracking
@@ -67,11 +68,12 @@ class Reader:
         cursor: str | None = None,
         tag: str | None = None,
         status: str | None = None,
+        pattern: Pattern | None = None,
     ) -> SessionPage:
         """Sessions, newest first; raises `ConfigError` for a cursor that no page gave."""
         _check(limit)
         with self._reading(SESSIONS) as (connection, sequence):
-            found, more = list_sessions(connection, limit, cursor, tag, status)
+            found, more = list_sessions(connection, limit, cursor, tag, status, pattern=pattern)
         return SessionPage(sessions=found, next=more, position=sequence)
 
     def session(self, id: str) -> SessionSummary | None:

@@ -45,6 +45,7 @@ DOOR = "door"
 """The tag of sessions that were made for a single request; only who asks for them lists them."""
 
 Status = Literal["active", "paused", "closed"]
+End = Literal["completed", "failed", "cancelled"]
 
 
 class Seat(Value):
@@ -64,9 +65,11 @@ class SessionSummary(Value):
     title: str | None
     status: Status
     pattern: Pattern
+    framework: str | None = Field(description="of the workflow that it runs")
     participants: tuple[Seat, ...]
     turns: int = Field(description="queued, open and ended, retries included")
     open_turn: str | None
+    ended: End | None = Field(description="how the last turn ended that was open")
     queued: int = Field(description="messages that wait behind the open turn")
     tags: tuple[str, ...]
     is_youtube_run: bool
@@ -99,9 +102,11 @@ class _Row:
     title: str | None
     status: str
     pattern: str
+    framework: str | None
     participants: bytes
     turns: int
     open_turn: str | None
+    ended: str | None
     queued: int
     tags: bytes
     is_youtube_run: bool
@@ -126,15 +131,17 @@ class Sessions:
     """Keeps `sessions`, and `sessions_tags` to find them by."""
 
     name = "sessions"
-    version = 2
+    version = 3
     ddl: tuple[str, ...] = (
         "CREATE TABLE sessions ("
         "id TEXT PRIMARY KEY, created INTEGER NOT NULL UNIQUE, title TEXT, status TEXT NOT NULL, "
-        "pattern TEXT NOT NULL, participants BLOB NOT NULL, turns INTEGER NOT NULL, "
-        "open_turn TEXT, queued INTEGER NOT NULL, tags BLOB NOT NULL, "
-        "is_youtube_run INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, "
-        "preview TEXT, cost TEXT NOT NULL, unpriced INTEGER NOT NULL, position INTEGER NOT NULL)",
+        "pattern TEXT NOT NULL, framework TEXT, participants BLOB NOT NULL, "
+        "turns INTEGER NOT NULL, open_turn TEXT, ended TEXT, queued INTEGER NOT NULL, "
+        "tags BLOB NOT NULL, is_youtube_run INTEGER NOT NULL, created_at TEXT NOT NULL, "
+        "updated_at TEXT NOT NULL, preview TEXT, cost TEXT NOT NULL, "
+        "unpriced INTEGER NOT NULL, position INTEGER NOT NULL)",
         "CREATE INDEX sessions_by_status ON sessions (status, created)",
+        "CREATE INDEX sessions_by_pattern ON sessions (pattern, created)",
         "CREATE TABLE sessions_tags (tag TEXT NOT NULL, created INTEGER NOT NULL, "
         "PRIMARY KEY (tag, created)) WITHOUT ROWID",
     )
@@ -182,9 +189,11 @@ def _created(recorded: Recorded, config: SessionConfig) -> _Row:
         title=None,
         status="active",
         pattern="",
+        framework=None,
         participants=b"",
         turns=0,
         open_turn=None,
+        ended=None,
         queued=0,
         tags=b"",
         is_youtube_run=False,
@@ -201,6 +210,7 @@ def _created(recorded: Recorded, config: SessionConfig) -> _Row:
 
 def _configure(row: _Row, config: SessionConfig) -> None:
     row.title, row.pattern = config.title, config.routing_pattern
+    row.framework = config.workflow.framework if config.workflow else None
     row.is_youtube_run = config.is_youtube_run
     row.tags = orjson.dumps(config.tags)
     row.participants = orjson.dumps(
@@ -267,7 +277,7 @@ def _started(row: _Row, event: Event, data: TurnStarted) -> None:
 
 def _ended(row: _Row, event: Event, data: TurnCompleted | TurnFailed | TurnCancelled) -> None:
     if event.turn == row.open_turn:
-        row.open_turn = None
+        row.open_turn, row.ended = None, data.type.removeprefix("turn.")
     elif isinstance(data, TurnCancelled):
         row.queued = max(0, row.queued - 1)
 
@@ -307,6 +317,8 @@ def list_sessions(
     cursor: str | None,
     tag: str | None,
     status: str | None,
+    *,
+    pattern: Pattern | None = None,
 ) -> tuple[tuple[SessionSummary, ...], str | None]:
     """Sessions from the cursor on, and the cursor of the next.
 
@@ -319,6 +331,9 @@ def list_sessions(
             raise ConfigError(f"status {status!r} is none: use {', '.join(get_args(Status))}")
         conditions.append("status = ?")
         values.append(status)
+    if pattern is not None:
+        conditions.append("pattern = ?")
+        values.append(pattern)
     if tag is None:
         conditions.append(
             "NOT EXISTS (SELECT 1 FROM sessions_tags WHERE tag = ? AND created = sessions.created)"
@@ -366,9 +381,11 @@ def _summary(row: _Row) -> SessionSummary:
             "title": row.title,
             "status": row.status,
             "pattern": row.pattern,
+            "framework": row.framework,
             "participants": orjson.loads(row.participants),
             "turns": row.turns,
             "open_turn": row.open_turn,
+            "ended": row.ended,
             "queued": row.queued,
             "tags": orjson.loads(row.tags),
             "is_youtube_run": bool(row.is_youtube_run),

@@ -124,4 +124,11 @@ def _what(preset: dict[str, Any]) -> str:
     if preset["kind"] == "room":
         seats = ", ".join(model["id"] for model in config["models"])
         return f"{config.get('routing_pattern', 'broadcast')}: {seats}"
-    return str(config.get("name") or config.get("mode") or "")
+    models = config["models"]
+    names = models if isinstance(models, dict) else (_id(one, n) for n, one in enumerate(models, 1))
+    return f"{config['framework']['type']}: {', '.join(names)}"
+
+
+def _id(model: Any, number: int) -> str:
+    """What a model of a toolchain is called."""
+    return str((isinstance(model, dict) and model.get("id")) or f"model_{number}")

@@ -14,6 +14,7 @@ from api.doors import Inside
 from api.openapi import problems
 from api.problems import ProblemError
 from api.projected import all_caught_up
+from api.run_envelope import check_toolchain
 from api.saved import preset_of
 from api.strict_json import StrictJSONRoute
 from api.views import IdempotencyKey, command_id
@@ -77,9 +78,11 @@ async def save_preset(
 ) -> PresetView:
     """Let the name stand for this configuration from now on.
 
-    A room is checked as a session's configuration is; whether its models can be had is checked when
-    a session is made of it.
+    A room is checked as a session's configuration is, a toolchain as a run is; whether models and
+    tools can be had is checked when a session or a run is made of it.
     """
+    if body.kind == "toolchain":
+        await check_toolchain(body.config)
     await doors.commands.keep(
         SavePreset(
             name=name,

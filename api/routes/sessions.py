@@ -66,7 +66,7 @@ async def create_session(
         session=config.session_id,
         by=doors.principal,
         id=command_id(key),
-        config=await _carried(doors, config),
+        config=await carried(doors, config),
     )
     accepted = await doors.commands.send(command)
     response.status_code = 200 if accepted.repeated else 201
@@ -152,7 +152,8 @@ async def _view(doors: Doors, session: str) -> SessionView:
     return SessionView.of(await doors.states.get(session))
 
 
-async def _carried(doors: Doors, config: SessionConfig) -> SessionConfig | Blob:
+async def carried(doors: Doors, config: SessionConfig) -> SessionConfig | Blob:
+    """The configuration as a command carries it; a long one is stored first."""
     content = config.model_dump_json().encode()
     if len(content) <= CARRIED:
         return config

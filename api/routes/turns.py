@@ -80,7 +80,7 @@ async def _command(doors: Doors, session: str, body: NewTurn, key: str | None) -
         by=doors.principal,
         id=command_id(key),
         message=Message(
-            content=await _text(doors, body.content),
+            content=await message_text(doors, body.content),
             attachments=await attached(doors.room.blobs, body.attachments),
         ),
         queue=body.queue,
@@ -136,7 +136,7 @@ def _said(outcome: TurnAccepted | TurnView) -> Response:
     )
 
 
-async def _text(doors: Doors, content: str) -> Text:
+async def message_text(doors: Doors, content: str) -> Text:
     """The message as a command carries it; a long one is stored first."""
     if not content.strip():
         raise ProblemError("invalid", "content: the message is empty: write something")

@@ -9,6 +9,15 @@ import pytest
 from api.client import RoomClient, RoomError
 from tests.rooms import LocalRoom, config
 
+CHAIN: dict[str, Any] = {
+    "mode": "framework",
+    "framework": {
+        "type": "langchain",
+        "config": {"steps": [{"model_id": "a", "prompt_template": "Write about {topic}."}]},
+    },
+    "models": {"a": "paced/instant"},
+}
+
 
 def room_config(seats: str = "a b", **changes: Any) -> dict[str, Any]:
     made = config("ignored", seats, **changes)
@@ -20,7 +29,7 @@ async def test_a_room_is_saved_listed_and_deleted(shared: LocalRoom) -> None:
     async with RoomClient(shared.url) as client:
         saved = await client.save_preset("pair", "room", room_config(title="A pair"))
         assert (saved["kind"], saved["config"]["title"]) == ("room", "A pair")
-        await client.save_preset("chain", "toolchain", {"mode": "framework"})
+        await client.save_preset("chain", "toolchain", CHAIN)
         listed = (await client.presets())["presets"]
         assert [(each["name"], each["kind"]) for each in listed] == [
             ("chain", "toolchain"),

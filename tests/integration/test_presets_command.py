@@ -8,6 +8,17 @@ from pathlib import Path
 from tests.commands import run
 from tests.rooms import LocalRoom, config, local_room
 
+CREW = """
+mode: framework
+framework:
+  type: crewai
+  config:
+    agents: [{model_id: writer}]
+    tasks: [{description: Write.}]
+models: {writer: paced/instant}
+inputs: {since: 2026-11-24}
+"""
+
 
 async def test_presets_are_saved_listed_and_deleted(tmp_path: Path) -> None:
     async with local_room(tmp_path / "room") as room:
@@ -20,18 +31,19 @@ async def _whole_life(room: LocalRoom, folder: Path) -> None:
     (folder / "room.json").write_text(json.dumps(config("s1", "a b")))
     done = await run(room, "presets", "save", "pair", str(folder / "room.json"))
     assert (done.code, done.out) == (0, "room pair is saved\n")
-    (folder / "crew.yaml").write_text("mode: framework\nsince: 2026-11-24\n")
+    (folder / "crew.yaml").write_text(CREW)
     done = await run(
         room, "presets", "save", "crew", str(folder / "crew.yaml"), "--toolchain", "--json"
     )
     assert done.code == 0
-    assert json.loads(done.out)["config"] == {"mode": "framework", "since": "2026-11-24"}
+    assert json.loads(done.out)["config"]["inputs"] == {"since": "2026-11-24"}
     done = await run(room, "presets", "list")
     assert done.code == 0
     assert [line.split()[:2] for line in done.out.splitlines()[-2:]] == [
         ["crew", "toolchain"],
         ["pair", "room"],
     ]
+    assert "crewai: writer" in done.out
     assert "broadcast: a, b" in done.out
     done = await run(room, "presets", "save", "bad", str(folder / "crew.yaml"))
     assert (done.code, "unknown key" in done.err) == (2, True)
