@@ -76,7 +76,7 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    modules = (sessions, turns, approvals, presets, estimates, events, views)
+    modules = (sessions, turns, approvals, presets, runs, estimates, events, views)
     for module in (*modules, costs, choices, models, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)
