@@ -31,6 +31,7 @@ from api.routes import (
     runs,
     sessions,
     stream,
+    tools,
     turns,
     views,
 )
@@ -77,7 +78,7 @@ def _routes() -> FastAPI:
         redirect_slashes=False,
     )
     modules = (sessions, turns, approvals, presets, runs, estimates, events, views)
-    for module in (*modules, costs, choices, models, blobs, health, stream, pages):
+    for module in (*modules, costs, choices, models, tools, blobs, health, stream, pages):
         app.include_router(module.router)
     add_handlers(app)
     app.include_router(openai_routes.router)
