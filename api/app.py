@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from api.commands import PATIENCE
 from api.doors import Doors
 from api.guard import Guard
+from api.mcp_door.door import McpDoor
 from api.openai_door import routes as openai_routes
 from api.openapi import DESCRIPTION, describe
 from api.posting import ShortPost
@@ -80,8 +82,10 @@ def _routes() -> FastAPI:
     modules = (sessions, turns, approvals, presets, runs, estimates, events, views)
     for module in (*modules, costs, choices, models, tools, blobs, health, stream, pages):
         app.include_router(module.router)
-    add_handlers(app)
     app.include_router(openai_routes.router)
+    app.state.mcp = McpDoor()
+    app.router.routes.append(Route("/mcp", app.state.mcp, include_in_schema=False))
+    add_handlers(app)
     describe(app)
     return app
 
@@ -90,4 +94,7 @@ def _routes() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     doors: Doors = app.state.doors
     async with doors.opened():
-        yield
+        try:
+            yield
+        finally:
+            await app.state.mcp.close()

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -49,7 +49,7 @@ class Rooms(Backend):
     @asynccontextmanager
     async def answering(
         self, brought: Brought, key: str | None, *, pieces: bool
-    ) -> AsyncIterator[Answering]:
+    ) -> AsyncIterator[Turn]:
         doors, target = self._doors, await names.find(self._doors, brought.model)
         blobs = doors.room.blobs
         if target.config is None:
@@ -86,6 +86,13 @@ class Rooms(Backend):
             f"{_REPEATS} requests under this Idempotency-Key were broken off: use another",
             code="conflict",
         )
+
+
+class Happened(NamedTuple):
+    """An event of a turn: its type, and whom its step is about."""
+
+    type: str
+    about: str
 
 
 class Turn(Answering):
@@ -128,10 +135,22 @@ class Turn(Answering):
                         return
 
     async def completion(self) -> Completion:
+        async for happened in self.happenings():
+            if isinstance(happened, Completion):
+                return happened
+        raise AssertionError("unreachable")
+
+    async def happenings(self) -> AsyncIterator[Happened | Completion]:
+        """What happens in the turn, and at last the whole answer; raises as `completion` does."""
         while True:
             for item in await self._follower.next():
-                if isinstance(item, Committed) and item.turn == self._turn and item.type in _ENDS:
-                    return await self._completion()
+                if not isinstance(item, Committed) or item.turn != self._turn:
+                    continue
+                if item.type in _ENDS:
+                    yield await self._completion()
+                    return
+                about = item.step.split(":")[1] if item.step and ":" in item.step else ""
+                yield Happened(item.type, about)
 
     async def cancel(self) -> None:
         command = CancelTurn(

@@ -1,0 +1,1 @@
+"""The room as a server of the Model Context Protocol (MCP): its sessions are tools to ask."""
