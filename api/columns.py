@@ -35,7 +35,7 @@ _STYLES = {
 }
 _DOING = {"plan": "planning", "vote": "voting", "synthesis": "joining"}
 _DID = {"plan": "planned", "vote": "voted", "synthesis": "joined"}
-_DECISIONS = {"plan": "→", "vote": "✓", "tally": "★"}
+_DECISIONS = {"plan": "→", "vote": "✓", "tally": "★", "tool": "⚙"}
 
 
 def fits(width: int) -> bool:
@@ -256,7 +256,7 @@ def decision_label(pattern: str, kind: str) -> str:
     """What a decision is called in this pattern, with what separates it from its text."""
     if kind == "plan":
         return {"round_robin": "next: ", "coordinator": "plan: "}.get(pattern, "asked: ")
-    return {"vote": "vote: ", "tally": "count: "}[kind]
+    return {"vote": "vote: ", "tally": "count: ", "tool": "tool: "}[kind]
 
 
 def _status(progress: TurnProgress, now: float) -> Text:
@@ -268,6 +268,8 @@ def _status(progress: TurnProgress, now: float) -> Text:
             what = "waiting for the turn before it"
         case _:
             what = f"{running} writing" if running else "routing"
+            if progress.questions:
+                what = f"waiting for you: control-room approvals ({len(progress.questions)})"
     return Text(f"{progress.pattern} · turn {progress.turn} · {what}", style="dim", no_wrap=True)
 
 

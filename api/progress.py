@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from api.client import Delta, Event
 from api.money import spent
+from api.tool_lines import tool_line, wanted
 
 CallState = Literal["thinking", "streaming", "done", "failed", "cancelled"]
 TurnState = Literal["waiting", "queued", "open", "completed", "failed", "cancelled"]
@@ -34,6 +35,8 @@ class Call:
     since: float
     blind: bool = False
     """Whether images are left out, because the model takes none."""
+    continued: bool = False
+    """Whether tools were called for it, and it was asked again."""
     attempt: int = 1
     state: CallState = "thinking"
     text: str = ""
@@ -126,10 +129,24 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision of the router, in one line; what models wrote in it is as it came."""
+    """A decision of the router, or what happened with a tool, in one line.
 
-    kind: Literal["plan", "vote", "tally"]
+    What models and tools wrote in it is as it came.
+    """
+
+    kind: Literal["plan", "vote", "tally", "tool"]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked: whether a call may be made, or (`id`) what its tool wants to know."""
+
+    turn: str
+    step: str
+    text: str
+    id: str = ""
+    form: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +185,8 @@ class TurnProgress:
         self.calls: dict[str, Call] = {}
         self.history: list[Call | Decided] = []
         """Calls and decisions, in the order of the log."""
+        self.questions: dict[tuple[str, str], Question] = {}
+        """What waits for a person, by step and id."""
         self.status: TurnState = "waiting"
         self.problem = ""
         self.lost = ""
@@ -224,8 +243,15 @@ class TurnProgress:
         return [call for call in self.calls.values() if call.participant == participant]
 
     def said(self) -> Iterator[Call]:
-        """Every public call that was answered, in the order in which they were asked."""
-        return (call for call in self.calls.values() if call.public and call.state == "done")
+        """Every public call that was answered, in the order in which they were asked.
+
+        Not those that only wanted tools called.
+        """
+        return (
+            call
+            for call in self.calls.values()
+            if call.public and call.state == "done" and not call.continued
+        )
 
     # --- folding ---------------------------------------------------------------------------------
 
@@ -248,13 +274,35 @@ class TurnProgress:
                 self._asked(event, now)
             case "route.decided" | "vote.cast" | "votes.tallied":
                 self.history.append(decided(event.type, event.payload))
+            case kind if kind.partition(".")[0] in ("tool", "approval", "elicitation"):
+                self._tool(event)
             case _ if (call := self.calls.get(event.step or "")) is not None:
                 call.apply(event)
             case _:
                 self._end(event.type, event.payload)
 
+    def _tool(self, event: Event) -> None:
+        data, step = event.payload, event.step or ""
+        line = tool_line(event.type, step, data)
+        self.history.append(Decided("tool", line))
+        match event.type:
+            case "approval.requested":
+                self.questions[step, ""] = Question(self.turn, step, wanted(data))
+            case "elicitation.requested":
+                asked = Question(self.turn, step, line, data["id"], data.get("form"))
+                self.questions[step, data["id"]] = asked
+            case "approval.granted":
+                self.questions.pop((step, ""), None)
+            case "elicitation.answered":
+                self.questions.pop((step, data["id"]), None)
+            case "tool.returned" | "tool.failed" | "tool.cancelled" | "approval.denied":
+                for key in [key for key in self.questions if key[0] == step]:
+                    del self.questions[key]
+
     def _asked(self, event: Event, now: float) -> None:
         data, step = event.payload, event.step or ""
+        if (before := self.calls.get(data.get("continues") or "")) is not None:
+            before.continued = True
         call = self.calls[step] = Call(
             step=step,
             participant=data["participant"],
@@ -268,6 +316,8 @@ class TurnProgress:
         self.history.append(call)
 
     def _end(self, kind: str, data: Mapping[str, Any]) -> None:
+        if kind.startswith("turn."):
+            self.questions.clear()
         match kind:
             case "turn.completed":
                 self.status, self.answer_from = "completed", data.get("answer_from")

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import Field
 
 from actors.deciding import NotFound
 from events.config import SessionConfig
 from events.envelope import Event
-from events.turns import TurnStatus
+from events.tools import (
+    ApprovalDenied,
+    ApprovalRequested,
+    ToolCalled,
+    ToolCancelled,
+    ToolFailed,
+    ToolRefused,
+    ToolReturned,
+)
+from events.turns import TurnStatus, is_interim
 from events.types import (
     Decision,
     ModelAnswered,
     ModelAsked,
     ModelDiscarded,
     ModelFailed,
+    Payload,
     RouteDecided,
     SessionCreated,
     SessionReconfigured,
@@ -80,6 +90,24 @@ class DiscardedView(Value):
     cost: Cost | None
 
 
+CallStatus = Literal["waits", "called", "returned", "failed", "refused", "denied", "cancelled"]
+
+
+class CallView(Value):
+    """A call of a tool, and how far it has come; `waits` is for a person to allow it.
+
+    `participant` is None where the session's script calls. `message` says why it came to nothing.
+    """
+
+    step: str
+    participant: str | None
+    name: str
+    status: CallStatus
+    is_error: bool = Field(default=False, description="the tool itself says that it could not")
+    message: str | None = None
+    duration_ms: float | None = None
+
+
 class DecisionView(Value):
     """A decision of the router; `type` is its event type."""
 
@@ -111,6 +139,7 @@ class TurnView(Value):
     answers: tuple[AnswerView, ...] = ()
     failures: tuple[FailureView, ...] = ()
     discarded: tuple[DiscardedView, ...] = ()
+    calls: tuple[CallView, ...] = ()
     problem: TurnProblem | None = None
     decisions: tuple[DecisionView, ...] = ()
 
@@ -136,6 +165,7 @@ def turn_view(
         answers=tuple(fold.answers(load)),
         failures=tuple(fold.failures()),
         discarded=tuple(fold.discarded),
+        calls=tuple(fold.calls.values()),
         problem=fold.problem,
         decisions=tuple(fold.decisions),
     )
@@ -154,6 +184,7 @@ class _Fold:
         self.problem: TurnProblem | None = None
         self.decisions: list[DecisionView] = []
         self.discarded: list[DiscardedView] = []
+        self.calls: dict[str, CallView] = {}
 
     def apply(self, event: Event) -> None:
         match event.data:
@@ -182,6 +213,10 @@ class _Fold:
             case RouteDecided() | VoteCast() | VotesTallied() as data:
                 kind = cast("DecisionType", data.type)
                 self.decisions.append(DecisionView(position=event.position, type=kind, data=data))
+            case ToolCalled() | ToolRefused() | ApprovalRequested() as data:
+                self.calls[key] = _call(key, data)
+            case _ if key in self.calls:
+                self.calls[key] = self.calls[key].model_copy(update=_became(event.data))
             case TurnCompleted() as end:
                 self.status, self._completed = "completed", end
             case TurnFailed(reason=reason, message=message):
@@ -220,7 +255,8 @@ class _Fold:
         last: dict[str, str] = {}
         for key, outcome in self._outcomes.items():
             asked = self._asked[key]
-            if asked.public and isinstance(outcome, ModelAnswered):
+            final = isinstance(outcome, ModelAnswered) and not is_interim(asked, outcome)
+            if asked.public and final:
                 last[asked.participant] = key
         seats = [model.id for model in self._config.models] if self._config else []
         order = {participant: index for index, participant in enumerate(seats)}
@@ -261,6 +297,36 @@ class _Fold:
                     message=outcome.message,
                     retryable=outcome.retryable,
                 )
+
+
+def _call(key: str, data: ToolCalled | ToolRefused | ApprovalRequested) -> CallView:
+    status: CallStatus = "called"
+    if isinstance(data, ApprovalRequested):
+        status = "waits"
+    elif isinstance(data, ToolRefused):
+        status = "refused"
+    return CallView(
+        step=key,
+        participant=data.use.participant,
+        name=data.use.name,
+        status=status,
+        message=data.reason if isinstance(data, ToolRefused) else None,
+    )
+
+
+def _became(data: Payload) -> dict[str, Any]:
+    """What an event says of a call."""
+    match data:
+        case ToolReturned(is_error=is_error, duration_ms=duration):
+            return {"status": "returned", "is_error": is_error, "duration_ms": duration}
+        case ToolFailed(message=message, duration_ms=duration):
+            return {"status": "failed", "message": message, "duration_ms": duration}
+        case ApprovalDenied(reason=reason):
+            return {"status": "denied", "message": reason or None}
+        case ToolCancelled():
+            return {"status": "cancelled"}
+        case _:
+            return {}
 
 
 def _read(text: Text, load: Load) -> str:

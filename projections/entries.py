@@ -61,6 +61,45 @@ class AnswerEntry(_Spoken):
     duration_ms: float
 
 
+class InterimEntry(_Spoken):
+    """What a participant says while it calls tools: the answer is still to come."""
+
+    kind: Literal["interim"] = "interim"
+    text: Text
+    reasoning: Text | None
+    usage: Usage
+    cost: Cost | None
+    finish_reason: str
+    served_model: str | None
+    first_token_ms: float | None
+    duration_ms: float
+
+
+class CallEntry(Entry):
+    """A call of a tool, where its outcome stands; what there is besides depends on that.
+
+    `participant` is None where the session's script called, and `server` where there is no such
+    tool. `approval` is whether a person was asked.
+    """
+
+    kind: Literal["call"] = "call"
+    step: str
+    participant: str | None
+    name: str
+    server: str | None
+    tool: str | None
+    arguments: Text
+    approval: bool
+    outcome: Literal["returned", "failed", "refused", "denied", "cancelled"]
+    text: Text | None = None
+    structured: Text | None = None
+    attachments: tuple[Attachment, ...] = ()
+    is_error: bool = False
+    error: str | None = None
+    reason: str | None = None
+    duration_ms: float | None = None
+
+
 class FailureEntry(_Spoken):
     """A step, public or not, that failed; `partial` is what was said by then."""
 
@@ -87,7 +126,7 @@ class EndEntry(Entry):
 
 
 AnyEntry = Annotated[
-    MessageEntry | AnswerEntry | FailureEntry | DecisionEntry | EndEntry,
+    MessageEntry | AnswerEntry | InterimEntry | CallEntry | FailureEntry | DecisionEntry | EndEntry,
     Field(discriminator="kind"),
 ]
 

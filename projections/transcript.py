@@ -8,13 +8,22 @@ what the participants are shown.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 
 from events.envelope import Event, Recorded
+from events.tools import (
+    ApprovalDenied,
+    ApprovalRequested,
+    ToolCalled,
+    ToolCancelled,
+    ToolFailed,
+    ToolRefused,
+    ToolReturned,
+)
 from events.types import (
     ModelAnswered,
     ModelAsked,
@@ -31,8 +40,18 @@ from events.types import (
     VoteCast,
     VotesTallied,
 )
-from events.values import Message, Value
 from projections.projector import Page
+from projections.transcript_bodies import (
+    CallEnd,
+    Step,
+    Used,
+    answered,
+    called,
+    fragment,
+    message,
+    spoken,
+    text,
+)
 
 _INSERT = "INSERT INTO transcript VALUES (?,?,?,?,?,?,?,?,?,NULL)"
 
@@ -45,7 +64,7 @@ class Transcripts:
     """
 
     name = "transcript"
-    version = 2
+    version = 3
     ddl: tuple[str, ...] = (
         "CREATE TABLE transcript (sequence INTEGER PRIMARY KEY, session TEXT NOT NULL, "
         "position INTEGER NOT NULL, place BLOB NOT NULL, turn TEXT NOT NULL, "
@@ -59,7 +78,7 @@ class Transcripts:
         "PRIMARY KEY (session, turn)) WITHOUT ROWID",
         "CREATE TABLE transcript_retries (session TEXT, turn TEXT, origin TEXT NOT NULL, "
         "PRIMARY KEY (session, turn)) WITHOUT ROWID",
-        # Open turns, and who was asked in them: lines of JSON, see `_Step`.
+        # Open turns, and who was asked in them: lines of JSON, see `Step`.
         "CREATE TABLE transcript_turns (session TEXT, turn TEXT, origin TEXT NOT NULL, "
         "steps TEXT NOT NULL, PRIMARY KEY (session, turn)) WITHOUT ROWID",
     )
@@ -68,28 +87,15 @@ class Transcripts:
         _Writing(connection, page).write()
 
 
-class _Step(NamedTuple):
-    """Who was asked by a step."""
-
-    key: str
-    participant: str
-    role: str | None
-    label: str
-    provider: str
-    model: str
-    purpose: str
-    public: bool
-    images_left_out: int = 0
-
-
 @dataclass(slots=True)
 class _Turn:
     """An open turn; `origin` is the one that a chain of retries goes back to."""
 
     origin: str
     stored: bool
-    steps: dict[str, _Step] = field(default_factory=dict)
-    asked: list[_Step] = field(default_factory=list)
+    steps: dict[str, Step] = field(default_factory=dict)
+    calls: dict[str, Used] = field(default_factory=dict)
+    asked: list[Step | Used] = field(default_factory=list)
 
 
 class _Placed(NamedTuple):
@@ -164,7 +170,7 @@ class _Writing:
     def queued(self, recorded: Recorded, event: Event, data: TurnQueued) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO transcript_queue VALUES (?,?,?)",
-            (event.stream, event.turn, orjson.dumps(_message(data.message))),
+            (event.stream, event.turn, orjson.dumps(message(data.message))),
         )
 
     def started(self, recorded: Recorded, event: Event, data: TurnStarted) -> None:
@@ -183,7 +189,7 @@ class _Writing:
                 (session, turn, opened.origin),
             )
             return
-        body = _message(data.message) if data.message else self._dequeued(session, turn)
+        body = message(data.message) if data.message else self._dequeued(session, turn)
         if body is not None:
             self._add(recorded, body, speaks=True)
 
@@ -191,37 +197,45 @@ class _Writing:
         participant, key = data.participant, event.step or ""
         role, label = self._seats.get(event.stream, {}).get(participant, (None, participant))
         turn = self._turn(event)
-        who = (participant, role, label, data.provider, data.model)
-        turn.steps[key] = step = _Step(key, *who, data.purpose, data.public, data.images_left_out)
+        turn.steps[key] = step = Step.of(key, role, label, data)
         turn.asked.append(step)
+
+    def used(
+        self, recorded: Recorded, event: Event, data: ToolCalled | ToolRefused | ApprovalRequested
+    ) -> None:
+        turn, key = self._turn(event), event.step or ""
+        if key not in turn.calls:  # one that was approved is known
+            turn.calls[key] = call = Used.of(key, data)
+            turn.asked.append(call)
+        if isinstance(data, ToolRefused):
+            self.called(recorded, event, data)
+
+    def called(self, recorded: Recorded, event: Event, data: CallEnd) -> None:
+        if isinstance(data, ToolCancelled) and not self._is_open(event):
+            return  # the end of the turn stands there already
+        if (call := self._turn(event).calls.get(event.step or "")) is not None:
+            self._add(recorded, called(call, data))
 
     def answered(self, recorded: Recorded, event: Event, data: ModelAnswered) -> None:
         step = self._turn(event).steps.get(event.step or "")
         if step is None or not step.public:
             return
-        body = {
-            **_spoken("answer", step),
-            "text": _text(data.text),
-            "reasoning": _text(data.reasoning),
-            "usage": _fragment(data.usage),
-            "cost": None if data.cost is None else _fragment(data.cost),
-            "finish_reason": data.finish_reason,
-            "served_model": data.served_model,
-            "first_token_ms": data.first_token_ms,
-            "duration_ms": data.duration_ms,
-        }
-        self._add(recorded, body, step.participant, speaks=bool(data.text))
+        if step.is_interim(data):
+            self._add(recorded, answered("interim", step, data))
+        else:
+            body = answered("answer", step, data)
+            self._add(recorded, body, step.participant, speaks=bool(data.text))
 
     def failed(self, recorded: Recorded, event: Event, data: ModelFailed) -> None:
         step = self._turn(event).steps.get(event.step or "")
         if step is None:
             return
         body = {
-            **_spoken("failure", step),
+            **spoken("failure", step),
             "error": data.error,
             "message": data.message,
             "retryable": data.retryable,
-            "partial": _text(data.partial),
+            "partial": text(data.partial),
         }
         # Only what is public can be asked for again.
         self._add(recorded, body, step.participant if step.public else None)
@@ -229,7 +243,7 @@ class _Writing:
     def decided(
         self, recorded: Recorded, event: Event, data: RouteDecided | VoteCast | VotesTallied
     ) -> None:
-        self._add(recorded, {"kind": "decision", "type": data.type, "data": _fragment(data)})
+        self._add(recorded, {"kind": "decision", "type": data.type, "data": fragment(data)})
 
     def ended(
         self, recorded: Recorded, event: Event, data: TurnCompleted | TurnFailed | TurnCancelled
@@ -316,9 +330,19 @@ class _Writing:
                 ).fetchone()
             turn = self._turns[key] = _Turn(found[0] if found else key[1], stored=bool(found))
             for line in found[1].split("\n")[:-1] if found else ():
-                step = _Step(*orjson.loads(line))
-                turn.steps[step.key] = step
+                values = orjson.loads(line)
+                if len(values) == len(Used._fields):
+                    turn.calls[values[0]] = Used(*values)
+                else:
+                    turn.steps[values[0]] = Step(*values)
         return turn
+
+    def _is_open(self, event: Event) -> bool:
+        key = (event.stream, event.turn or "")
+        if key in self._turns or key in self._ended:
+            return key in self._turns
+        select = "SELECT 1 FROM transcript_turns WHERE session = ? AND turn = ?"
+        return self._connection.execute(select, key).fetchone() is not None
 
     def _origin(self, session: str, turn: str) -> str:
         """The turn that a chain of retries goes back to."""
@@ -363,35 +387,10 @@ _TAKES: dict[type[Payload], Callable[[_Writing, Recorded, Event, Any], None]] = 
     RouteDecided: _Writing.decided,
     VoteCast: _Writing.decided,
     VotesTallied: _Writing.decided,
+    **dict.fromkeys((ToolCalled, ToolRefused, ApprovalRequested), _Writing.used),
+    **dict.fromkeys((ToolReturned, ToolFailed, ToolCancelled, ApprovalDenied), _Writing.called),
 }
 
 
-def _lines(steps: list[_Step]) -> str:
+def _lines(steps: Sequence[Step | Used]) -> str:
     return "".join(f"{orjson.dumps(step).decode()}\n" for step in map(list, steps))
-
-
-def _spoken(kind: str, step: _Step) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "participant": step.participant,
-        "role": step.role,
-        "label": step.label,
-        "provider": step.provider,
-        "model": step.model,
-        "step": step.key,
-        "purpose": step.purpose,
-        "images_left_out": step.images_left_out,
-    }
-
-
-def _message(message: Message) -> dict[str, Any]:
-    attachments = [_fragment(blob) for blob in message.attachments]
-    return {"kind": "message", "text": _text(message.content), "attachments": attachments}
-
-
-def _fragment(value: Value) -> orjson.Fragment:
-    return orjson.Fragment(value.__pydantic_serializer__.to_json(value))
-
-
-def _text(text: Any) -> Any:
-    return _fragment(text) if isinstance(text, Value) else text

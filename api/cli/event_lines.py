@@ -11,8 +11,9 @@ from rich.text import Text
 from api.client_messages import Event
 from api.money import money
 from api.terminal_text import safe_line
+from api.tool_lines import tool_line
 
-_STYLES = {"session": "magenta", "turn": "bold", "model": "cyan", "route": "yellow"}
+_STYLES = {"session": "magenta", "turn": "bold", "model": "cyan", "route": "yellow", "tool": "blue"}
 _POSITION, _TURN, _TYPE = 6, 5, 20  # cells of a column
 
 
@@ -40,6 +41,8 @@ def _says(event: Event) -> str:
         case "timer", _, _:
             seconds = f" in {data['seconds']:g} s" if "seconds" in data else ""
             return f"{event.step or ''}{seconds}"
+        case "tool" | "approval" | "elicitation", _, _:
+            return tool_line(event.type, event.step, data)
         case "route" | "vote" | "votes" as what, _, _:
             return _decision(what, data)
         case _:

@@ -80,10 +80,8 @@ async def conversation_lines(
                 yield Text("\n").append_text(_speaker(entry)).append(_note(entry), style="dim")
                 for line in await _text(client, entry["text"]):
                     yield line
-            case "failure":
-                message = f" failed: {safe_line(entry['message'])}"
-                yield Text("\n").append_text(_speaker(entry)).append(message, style="red")
-                for line in await _text(client, entry["partial"] or ""):
+            case "interim" | "call" | "failure":
+                for line in await _on_the_way(client, entry):
                     yield line
             case "decision":
                 yield decision_line(pattern, decided(entry["type"], entry["data"]))
@@ -93,6 +91,33 @@ async def conversation_lines(
                 reason, why = problem["reason"].replace("_", " "), safe_line(problem["message"])
                 said = why if why.startswith(reason) else f"{reason}: {why}" if why else reason
                 yield Text(f"\nturn {entry['turn']}: {said}", style=style)
+
+
+async def _on_the_way(client: RoomClient, entry: Mapping[str, Any]) -> list[Text]:
+    """What is no answer: what was said before tools were called, their calls, and failures."""
+    from rich.text import Text
+
+    from api.terminal_text import safe_line
+
+    if entry["kind"] == "call":
+        return [Text("  ⚙ ").append(safe_line(await _call(client, entry)), style="dim")]
+    head = Text("\n").append_text(_speaker(entry))
+    if entry["kind"] == "interim":
+        return [head.append(" calls tools:", style="dim"), *await _text(client, entry["text"])]
+    head.append(f" failed: {safe_line(entry['message'])}", style="red")
+    return [head, *await _text(client, entry["partial"] or "")]
+
+
+async def _call(client: RoomClient, entry: Mapping[str, Any]) -> str:
+    """A call of a tool, and what came of it, in short."""
+    from api.tool_lines import short
+
+    who = f"{entry['participant']} → " if entry["participant"] else ""
+    call = f"{who}{entry['name']}({short(entry['arguments'])})"
+    if entry["outcome"] == "returned":
+        text = short(await client.text(entry["text"])) or short(entry["structured"])
+        return f"{call}{' could not' if entry['is_error'] else ''}: {text}"
+    return f"{call} {entry['outcome']}{': ' + entry['reason'] if entry['reason'] else ''}"
 
 
 def _speaker(entry: Mapping[str, Any]) -> Text:
