@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "architect": {"name": "steady/plan"},
     "proponent1": {"name": "steady/argue"},  # CrewAI takes "o1" in a name for something
 }
-INPUTS = {"topic": "owls"}
+INPUTS: dict[str, Any] = {"topic": "owls", "parts": ["wings", "eyes"]}
 
 WORKFLOWS: dict[str, dict[str, Any]] = {
     "langchain": {
@@ -86,6 +87,33 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
     },
 }
 
+_CHAT = WORKFLOWS["agent_framework"] | {"orchestration": "group_chat"}
+OTHER_SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "map and reduce": (
+        "langchain",
+        {
+            "chain_type": "map_reduce",
+            "steps": [
+                {"model_id": "architect", "prompt_template": "Of {{parts}}: what of {topic}?"},
+                {"model_id": "proponent1", "prompt_template": "Against {topic}?"},
+                {"model_id": "architect", "prompt_template": "{{output_1}} {{output_2}}"},
+            ],
+        },
+    ),
+    "at once": ("agent_framework", WORKFLOWS["agent_framework"] | {"orchestration": "concurrent"}),
+    "in turn": ("agent_framework", _CHAT | {"max_rounds": 3}),
+    "with a manager": ("agent_framework", _CHAT | {"manager": {"model_id": "proponent1"}}),
+    "a selector": (
+        "autogen",
+        WORKFLOWS["autogen"] | {"team": "selector", "model_id": "proponent1"},
+    ),
+    "hierarchical": (
+        "crewai",
+        WORKFLOWS["crewai"] | {"process": "hierarchical", "manager_model_id": "proponent1"},
+    ),
+}
+"""Each with what the framework is called."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -137,6 +165,20 @@ async def run_at(
     opened: OpenDoors, name: str, config: dict[str, Any], home: Path, within: float = 90.0
 ) -> Ran:
     """Run a workflow at these doors."""
+    told = await in_process(name, request(name, config, opened.doors), home, within)
+    return Ran(
+        reply=told,
+        asked=opened.models.bodies(),
+        called=sorted(opened.tools.calls),
+        contacted=set(told.pop("contacted")),
+        written=told.pop("written"),
+    )
+
+
+async def in_process(
+    name: str, wanted: Mapping[str, Any], home: Path, within: float = 90.0
+) -> dict[str, Any]:
+    """The reply to that request, from a process with this home; with what else it did there."""
     python = await asyncio.to_thread(interpreter, name)
     answer = home.with_suffix(".json")
     home.mkdir(exist_ok=True)
@@ -161,17 +203,11 @@ async def run_at(
         },
     )
     try:
-        text = json.dumps(request(name, config, opened.doors)).encode()
+        text = json.dumps(wanted).encode()
         await asyncio.wait_for(process.communicate(text), within)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    told = json.loads(answer.read_text())
-    return Ran(
-        reply=told,
-        asked=opened.models.bodies(),
-        called=sorted(opened.tools.calls),
-        contacted=set(told.pop("contacted")),
-        written=told.pop("written"),
-    )
+    told: dict[str, Any] = json.loads(answer.read_text())
+    return told
