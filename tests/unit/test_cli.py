@@ -208,8 +208,8 @@ def test_lines_hold_nothing_that_a_terminal_obeys() -> None:
 
 
 def test_events_of_a_later_release_are_shown_too() -> None:
-    event = Event(3, "tool.called", "2026-03-01T12:00:00Z", "local", "t1", "call:x:1", {"a": 1})
-    assert event_line(event).plain.endswith("tool.called          a=1")
+    event = Event(3, "dream.dreamt", "2026-03-01T12:00:00Z", "local", "t1", "call:x:1", {"a": 1})
+    assert event_line(event).plain.endswith("dream.dreamt         a=1")
 
 
 DIVERGED: Mapping[str, Any] = {
