@@ -239,7 +239,8 @@ class Asking:
 
 def _with(own: Parameters, wanted: Parameters) -> Parameters:
     """A participant's own parameters, but for those that a run sets."""
-    sets = {name: getattr(wanted, name) for name in wanted.model_fields_set - {"extra"}}
+    # What is set cannot be told from what was written down as not set: replay reads it back.
+    sets = {name: value for name, value in wanted if value not in (None, ()) and name != "extra"}
     return own.model_copy(update={**sets, "extra": {**own.extra, **wanted.extra}})
 
 
