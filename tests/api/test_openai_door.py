@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
+from actors.providers.config import ProviderSpec
 from api.client import RoomClient
-from tests.rooms import LocalRoom, config
+from tests.rooms import LocalRoom, config, local_room
 from tests.waiting import eventually
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
@@ -272,6 +274,54 @@ async def test_errors_have_the_form_that_clients_know(
         assert refused.value.type == ("server_error" if status == 502 else "invalid_request_error")
 
 
+async def test_what_there_is_not_is_said_in_the_same_form(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="there is no '/openai/v1/embeddings' here"):
+        await client.embeddings.create(model="paced/instant", input="Hello")
+
+
+async def test_a_token_is_needed_where_the_room_has_one(tmp_path: Path) -> None:
+    async with local_room(tmp_path, token="secret", tokens="ada=hers") as room:
+        stranger = client_of(room)
+        with pytest.raises(openai.AuthenticationError) as refused:
+            await stranger.models.list()
+        assert refused.value.code == "invalid_api_key"
+        ada = stranger.with_options(api_key="hers")
+        done = await ada.chat.completions.create(model="paced/instant", messages=HELLO)
+        session = done.control_room["session"]  # type: ignore[attr-defined]
+        events = (await room.http.get(f"/v1/sessions/{session}/events")).json()["events"]
+        assert {e["data"]["by"] for e in events[:2]} == {"token:ada"}
+        with pytest.raises(openai.BadRequestError, match="Idempotency-Key"):
+            await twice(ada, stranger.with_options(api_key="secret"))
+
+
+async def twice(first: AsyncOpenAI, second: AsyncOpenAI) -> None:
+    """Two principals may use the same key; one may not use it for two questions."""
+    keyed = {"Idempotency-Key": "mine"}
+    for client, words in ((first, "One"), (second, "Two"), (first, "Three")):
+        await client.chat.completions.create(
+            model="paced/instant", messages=[{"role": "user", "content": words}],
+            extra_headers=keyed,
+        )  # fmt: skip
+
+
+async def test_what_a_budget_forbids_is_no_quota(tmp_path: Path) -> None:
+    prices = {"*": {"input": 1, "output": 1000}}
+    dear = ProviderSpec(id="dear", type="rehearsal", config={"pace": 100, "prices": prices})
+    async with local_room(tmp_path, dear) as room:
+        seat = {"id": "a", "provider": "dear", "model_name": "instant", "max_tokens": 1000}
+        await room.http.post(
+            "/v1/sessions", json={"session_id": "poor", "models": [seat], "budget": "0.000001"}
+        )
+        for stream in (False, True):
+            with pytest.raises(openai.RateLimitError) as refused:
+                await client_of(room).chat.completions.create(
+                    model="session/poor", messages=HELLO, stream=stream
+                )
+            assert refused.value.code == "insufficient_quota"
+        turns = (await room.http.get("/v1/sessions/poor")).json()["turns"]
+        assert turns["total"] == 2  # the client did not try again
+
+
 async def test_what_fails_is_not_asked_for_again(shared: LocalRoom, client: AsyncOpenAI) -> None:
     before = await door_sessions(shared)
     with pytest.raises(openai.InternalServerError):
@@ -415,6 +465,25 @@ async def test_a_client_that_goes_away_calls_the_turn_off(
     running = (await shared.http.get("/v1/models")).json()["running"]
     late = [one for one in running if one["model_name"] == "late"]
     assert [one["running"] for one in late] == [0]
+
+
+async def test_who_stops_listening_calls_the_turn_off(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    await shared.create("stopped", "a:slow")
+    chunks = await client.chat.completions.create(
+        model="session/stopped", messages=HELLO, stream=True
+    )
+    async for chunk in chunks:
+        if chunk.choices[0].delta.content:
+            break
+    await chunks.close()
+
+    async def cancelled() -> bool:
+        turn = (await shared.http.get("/v1/sessions/stopped/turns/t1")).json()
+        return bool(turn["status"] == "cancelled" and turn["discarded"])
+
+    await eventually(cancelled, within=10, what="the turn is called off, and its call is too")
 
 
 async def test_a_key_makes_a_repetition_the_same_call(
