@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 REPLAY = 0
 """The attempt that a replay is: no other has that number."""
+ROUTER_WITHIN = 120.0
+"""Seconds that a call waits for a router that is away."""
 KEPT = 256
 """Repeated runs whose schedules are at hand."""
 JSON = "application/json"
@@ -164,11 +166,15 @@ class LiveCalls:
         return text if len(content) <= SPILL else await self._kept(content)
 
     async def _sent(self, run: RunToken, command: RunAsk | RunCall, follower: Follower) -> Accepted:
-        """The call is committed; while the session is paused, it waits."""
+        """The call is committed. It waits while the session is paused, or its router is away."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ROUTER_WITHIN
         while True:
             try:
                 return await self._commands.send(command)
-            except ProblemError:
+            except ProblemError as problem:
+                if problem.kind == "unavailable" and loop.time() < until:
+                    continue  # under the same id, which the router knows again
                 state = await self._states.get(run.session)
                 if state.status != "paused":
                     raise

@@ -123,6 +123,26 @@ async def test_a_run_that_was_broken_off_asks_nothing_twice(room: LocalRoom) -> 
     assert report.identical, report
 
 
+async def test_a_run_goes_on_where_its_router_was_away(room: LocalRoom) -> None:
+    made = workflow("away")
+    made["models"][0]["model_name"] = "slow"
+    assert (await room.http.post("/v1/sessions", json=made)).status_code == 201
+    async with room.following("away") as watcher:
+        await room.post("away", '{"topic": "owls"}')
+        await watcher.until("model.asked")
+        await room.stop_router()
+        stopped = await room.store.head("away")
+        await room.start_router()
+        await watcher.until("turn.completed", within=60)
+    events = await room.store.read("away")
+    assert stopped is not None
+    assert stopped.position < len(events)
+    assert not [event for event in events if isinstance(event.data, RunRestarted)]
+    assert sum(isinstance(event.data, RunAsked) for event in events) == 2
+    report = await rerun(room.served.doors, "away", "t1")
+    assert report.identical, report
+
+
 async def test_cancelling_a_run_ends_it_and_its_calls(room: LocalRoom) -> None:
     made = workflow("cancelled")
     made["models"][0]["model_name"] = "slow"
