@@ -89,6 +89,7 @@ async def router(settings: dict[str, Any]) -> AsyncIterator[Health]:
         script_folder=Path(settings["scripts"]),
         max_participants=settings["max_participants"],
         daily_budget=daily and DailyBudgets.model_validate(daily),
+        tool_servers=tool_servers_of(settings),
     )
     actor = RouterActor(
         bus,
