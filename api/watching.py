@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -17,7 +17,10 @@ from api.client import Delta, Event, RoomClient
 from api.client_stream import Notice
 from api.columns import TurnColumns, TurnResult, fits
 from api.labelled_lines import LabelledLines
-from api.progress import TurnProgress
+from api.progress import Question, TurnProgress
+
+Ask = Callable[[Question], Awaitable[None]]
+"""Puts a question to the person, and tells the room what they say."""
 
 REFRESH = 8
 """Pictures a second, at most."""
@@ -37,13 +40,15 @@ async def watch(
     *,
     after: int,
     notice: Notice | None = None,
+    ask: Ask | None = None,
 ) -> TurnProgress:
     """Show `turn` until it has ended, and return it; without a console it is only followed.
 
     `notice` is told why the connection is lost, and None when it is back; a console shows it too.
-    `after` is a position before the turn's first event. In the end all texts are shown in full.
-    Nothing that a model says reaches the terminal but as text. Raises `RoomError` where the stream
-    does.
+    `ask` is given what waits for a person, once each, while nothing is drawn; it is given up where
+    that is decided elsewhere. `after` is a position before the turn's first event. In the end all
+    texts are shown in full. Nothing that a model says reaches the terminal but as text. Raises
+    `RoomError` where the stream does.
     """
     progress = TurnProgress(config, turn)
     changed = asyncio.Event()
@@ -60,9 +65,9 @@ async def watch(
         if console is None:
             await reader
         elif console.is_terminal and not console.is_dumb_terminal and fits(console.width):
-            await _live(progress, changed, reader, console)
+            await _live(progress, changed, reader, console, ask)
         else:
-            await _lines(progress, changed, reader, console)
+            await _lines(progress, changed, reader, console, ask)
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
@@ -100,16 +105,64 @@ async def _read(
         changed.set()
 
 
+class _Questions:
+    """Puts what waits for a person to them, once each."""
+
+    def __init__(
+        self,
+        progress: TurnProgress,
+        changed: asyncio.Event,
+        reader: asyncio.Task[None],
+        ask: Ask | None,
+    ) -> None:
+        self._progress = progress
+        self._changed = changed
+        self._reader = reader
+        self._ask = ask
+        self._put: set[tuple[str, str]] = set()
+
+    @property
+    def new(self) -> list[Question]:
+        """What was not put to them yet."""
+        found = self._progress.questions.items() if self._ask is not None else ()
+        return [question for key, question in found if key not in self._put]
+
+    async def put(self) -> None:
+        """Ask until all is said, or is not wanted any more."""
+        assert self._ask
+        for question in self.new:
+            key = (question.step, question.id)
+            self._put.add(key)
+            asking = asyncio.ensure_future(self._ask(question))
+            while not asking.done() and key in self._progress.questions and not self._reader.done():
+                woken = asyncio.create_task(self._changed.wait())
+                await asyncio.wait(
+                    {asking, woken, self._reader}, return_when=asyncio.FIRST_COMPLETED
+                )
+                woken.cancel()
+                self._changed.clear()
+            if not asking.done():
+                asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+
 async def _draw_on(
-    changed: asyncio.Event, reader: asyncio.Task[None], draw: Callable[[], None]
+    changed: asyncio.Event,
+    reader: asyncio.Task[None],
+    draw: Callable[[], None],
+    pause: Callable[[], Awaitable[None]],
 ) -> None:
-    """Draws when there is something new, at most `REFRESH` times a second, until the turn's end."""
+    """Draws when there is something new, at most `REFRESH` times a second, until the turn's end.
+
+    After each picture there is time to `pause`.
+    """
     while not reader.done():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE):
                 await changed.wait()
         changed.clear()
         draw()
+        await pause()
         await asyncio.wait({reader}, timeout=1 / REFRESH)
     reader.result()
 
@@ -119,6 +172,7 @@ async def _live(
     changed: asyncio.Event,
     reader: asyncio.Task[None],
     console: Console,
+    ask: Ask | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     columns = TurnColumns(progress, loop.time())
@@ -129,16 +183,34 @@ async def _live(
         with _one_picture(console):
             live.refresh()
 
+    questions = _Questions(progress, changed, reader, ask)
+
+    async def pause() -> None:
+        if questions.new:
+            live.stop()
+            await questions.put()
+            live.start()
+
     with live:
-        await _draw_on(changed, reader, draw)
+        await _draw_on(changed, reader, draw, pause)
     console.print(TurnResult(progress))
 
 
 async def _lines(
-    progress: TurnProgress, changed: asyncio.Event, reader: asyncio.Task[None], console: Console
+    progress: TurnProgress,
+    changed: asyncio.Event,
+    reader: asyncio.Task[None],
+    console: Console,
+    ask: Ask | None,
 ) -> None:
     lines = LabelledLines(progress, console)
-    await _draw_on(changed, reader, lines.update)
+    questions = _Questions(progress, changed, reader, ask)
+
+    async def pause() -> None:
+        if questions.new:
+            await questions.put()
+
+    await _draw_on(changed, reader, lines.update, pause)
     lines.finish()
 
 

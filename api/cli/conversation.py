@@ -13,6 +13,7 @@ from rich.text import Text
 
 from api.cli.files import read_file
 from api.cli.heading import heading
+from api.cli.questions import asker
 from api.cli.room import complain, connection
 from api.client import LONGEST_MESSAGE, RoomClient, RoomError
 from api.progress import TurnProgress, seats_of
@@ -148,6 +149,7 @@ class Conversation:
                 self._console,
                 after=after,
                 notice=connection if self._console is None else None,
+                ask=asker(self._client, self.session, self._console),
             )
         )
         hit = asyncio.create_task(interrupted.wait())
