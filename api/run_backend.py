@@ -11,24 +11,15 @@ import orjson
 from actors.routing.spending import explained
 from actors.run_tokens import RunToken
 from api.doors import Doors
-from api.openai_door.backend import Answering, Backend, Card, Completion, FinishReason, Said
+from api.openai_door.backend import Answering, Backend, Card, Completion, Said
 from api.openai_door.bringing import Brought
+from api.openai_door.completion import FAILURES, FINISHED
 from api.openai_door.faults import DoorError
 from api.problems import ProblemError
 from api.run_calls import Question, RunCalls, Told
 from events.config import SessionConfig
 from events.types import BudgetOverrun, ModelAnswered, ModelFailed
 from events.values import Blob, Text
-
-_FINISHED: dict[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
-FAILURES: dict[str, tuple[int, str]] = {
-    "RateLimited": (429, "rate_limit_exceeded"),
-    "BudgetExceeded": (429, "insufficient_quota"),
-    "ModelNotFound": (404, "model_not_found"),
-    "ContextTooLong": (400, "context_length_exceeded"),
-    "ContentFiltered": (400, "content_filter"),
-}
-"""By the class of the error that a model failed with; any other is a 502."""
 
 
 class RunModels(Backend):
@@ -136,7 +127,7 @@ class RunAnswering(Answering):
 
     async def _completion(self, answer: ModelAnswered) -> Completion:
         calls = answer.tool_calls
-        finish = "tool_calls" if calls else _FINISHED.get(answer.finish_reason, "stop")
+        finish = "tool_calls" if calls else FINISHED.get(answer.finish_reason, "stop")
         return Completion(
             text=await self._text(answer.text),
             finish_reason=finish,

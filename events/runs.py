@@ -6,7 +6,7 @@ is made of it is derived, as with any router.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -88,7 +88,6 @@ class RunFailed(Input):
     error: str
     message: str
     retryable: bool
-    details: dict[str, Any] | None = None
     unheard: bool = Field(default=False, description="nothing was heard of the run any more")
 
 

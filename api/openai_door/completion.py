@@ -21,12 +21,12 @@ from events.types import (
 from events.values import ToolCall, Usage
 from projections.answers import AnswerView, TurnView
 
-_FINISHED: dict[str, FinishReason] = {
+FINISHED: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
     "content_filter": "content_filter",
 }
-_FAILURES: dict[str, tuple[int, str]] = {
+FAILURES: dict[str, tuple[int, str]] = {
     "RateLimited": (429, "rate_limit_exceeded"),
     "BudgetExceeded": (429, "insufficient_quota"),
     "ModelNotFound": (404, "model_not_found"),
@@ -58,7 +58,7 @@ def completion_of(
         )
     else:
         text = view.answer or ""
-    finish: FinishReason = "stop" if step is None else _FINISHED.get(step.finish_reason, "stop")
+    finish: FinishReason = "stop" if step is None else FINISHED.get(step.finish_reason, "stop")
     spoken = view.answers[0] if len(config.models) == 1 and view.answers else None
     return Completion(
         text=text,
@@ -122,5 +122,5 @@ def _raise(view: TurnView, events: Sequence[Event]) -> NoReturn:
     status, code = 502, "provider_failed"
     kinds = {one.error for one in view.failures}
     if len(kinds) == 1:
-        status, code = _FAILURES.get(kinds.pop(), (status, code))
+        status, code = FAILURES.get(kinds.pop(), (status, code))
     raise DoorError(status, why or message, code=code)
