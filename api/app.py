@@ -27,6 +27,7 @@ from api.routes import (
     estimates,
     events,
     health,
+    invoke,
     models,
     pages,
     presets,
@@ -79,8 +80,8 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    modules = (sessions, turns, approvals, presets, runs, estimates, events, views)
-    for module in (*modules, costs, choices, models, tools, blobs, health, stream, pages):
+    modules = (sessions, turns, approvals, presets, runs, invoke, estimates, events)
+    for module in (*modules, views, costs, choices, models, tools, blobs, health, stream, pages):
         app.include_router(module.router)
     app.include_router(openai_routes.router)
     app.state.mcp = McpDoor()

@@ -64,6 +64,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "invalid": Kind(422, "Invalid request", "What was asked for can never be; 'errors' says why."),
     "fault": Kind(500, "Internal error", "The room failed; its log says how."),
+    "not-answered": Kind(
+        502, "No answer", "The model that was asked did not answer; 'detail' says why."
+    ),
     "unavailable": Kind(
         503, "Not available now", "A part of the room is away: repeat the same request later."
     ),

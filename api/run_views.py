@@ -14,7 +14,6 @@ from actors.frameworks.port import BadWorkflow
 from actors.frameworks.registry import framework, known_frameworks
 from api.doors import Doors
 from api.problems import ProblemError
-from events.session import Session
 from projections.money import Money
 from projections.runs import RunStatus, RunView, run_view
 from projections.sessions import SessionSummary
@@ -98,12 +97,11 @@ async def view_of_run(doors: Doors, run: str, turn: str | None = None) -> RunVie
 
     Raises a 404 `ProblemError` where there is no such run.
     """
+    chosen = await turn_of_run(doors, run, turn)
     state = await doors.states.get(run)
-    chosen = turn or last_turn(state)
-    known = state.turns.get(chosen)
-    config = (known.config if known else None) or state.config
-    if config is None or config.workflow is None or known is None:
-        raise unknown_run(run, turn)
+    config = state.turns[chosen].config or state.config
+    assert config
+    assert config.workflow
     framework, title, paused = config.workflow.framework, config.title, state.status == "paused"
     events = await doors.states.turn_events(run, chosen)
     return await asyncio.to_thread(
@@ -111,17 +109,21 @@ async def view_of_run(doors: Doors, run: str, turn: str | None = None) -> RunVie
     )
 
 
-def last_turn(state: Session) -> str:
-    """The turn that a run is at: the open one, else the last."""
-    if state.open is not None:
-        return state.open.id
-    return next((id for id in reversed(state.turns)), "")
+async def turn_of_run(doors: Doors, run: str, turn: str | None) -> str:
+    """The turn that is named, or else the open one, or else the last.
 
-
-def unknown_run(run: str, turn: str | None = None) -> ProblemError:
-    """The problem with a session or a turn that is no run."""
-    what = f"{run!r}" if turn is None else f"{run!r} with turn {turn!r}"
-    return ProblemError("not-found", f"there is no run {what}: GET /v1/runs lists those there are")
+    Raises a 404 `ProblemError` where that is no run of a workflow.
+    """
+    state = await doors.states.get(run)
+    chosen = turn or (state.open.id if state.open else next(reversed(state.turns), ""))
+    known = state.turns.get(chosen)
+    config = (known and known.config) or state.config
+    if known is None or config is None or config.workflow is None:
+        what = f"{run!r}" if turn is None else f"{run!r} with turn {turn!r}"
+        raise ProblemError(
+            "not-found", f"there is no run {what}: GET /v1/runs lists those there are"
+        )
+    return chosen
 
 
 async def summary_of(doors: Doors, found: SessionSummary) -> RunSummary:

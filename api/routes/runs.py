@@ -1,4 +1,4 @@
-"""Runs of workflows: start, list, look at, cancel; and the frameworks there are."""
+"""Runs of workflows: start, list, look at, cancel, replay; and the frameworks there are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from api.doors import Doors, Inside
 from api.openapi import problems
 from api.problems import ProblemError
 from api.projected import all_caught_up
+from api.rerunning import RerunReport, rerun
 from api.routes.sessions import carried
 from api.routes.turns import message_text
 from api.run_envelope import NewRun, checked, resolved
@@ -23,9 +24,8 @@ from api.run_views import (
     RunAccepted,
     RunPage,
     frameworks_of,
-    last_turn,
     summary_of,
-    unknown_run,
+    turn_of_run,
     view_of_run,
 )
 from api.strict_json import StrictJSONRoute
@@ -124,10 +124,7 @@ async def cancel_run(
     doors: Inside, session_id: SessionId, turn: OfTurn = None, key: IdempotencyKey = None
 ) -> RunAccepted:
     """Call off a run; calls in flight are cancelled, and it can make no further one."""
-    state = await doors.states.get(session_id)
-    chosen = turn or last_turn(state)
-    if state.config is None or state.config.workflow is None or chosen not in state.turns:
-        raise unknown_run(session_id, turn)
+    chosen = await turn_of_run(doors, session_id, turn)
     command = CancelTurn(session=session_id, by=doors.principal, id=command_id(key), turn=chosen)
     position = (await doors.commands.send(command)).position
     return RunAccepted(
@@ -137,6 +134,18 @@ async def cancel_run(
         status="cancelled",
         position=position,
     )
+
+
+@router.post(
+    "/runs/{session_id}/replay", operation_id="replay_run", responses=problems(404, 409, 503)
+)
+async def replay_run(doors: Inside, session_id: SessionId, turn: OfTurn = None) -> RerunReport:
+    """Run the workflow again with everything that it asks answered from the log, and compare.
+
+    No model and no tool server is asked, and nothing is spent. `divergence` says which call is
+    another than in the log.
+    """
+    return await rerun(doors, session_id, await turn_of_run(doors, session_id, turn))
 
 
 @router.get("/frameworks", operation_id="list_frameworks", responses=problems())

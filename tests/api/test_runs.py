@@ -1,4 +1,4 @@
-"""Runs of workflows over HTTP: what is refused, started once, listed, and called off."""
+"""Runs of workflows over HTTP: refused, started once, followed, listed, called off, replayed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from actors.run_tokens import RunToken
+from api.run_key import run_key
 from tests.rooms import LocalRoom
 
 CONFIG: dict[str, Any] = {
@@ -35,6 +37,13 @@ async def start(room: LocalRoom, **changes: Any) -> dict[str, Any]:
     answer = await room.http.post("/v1/runs", json=envelope(**changes))
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/v1/runs/{answer.json()['run_id']}"
+    return dict(answer.json())
+
+
+async def done(room: LocalRoom, **changes: Any) -> dict[str, Any]:
+    """A run that has ended."""
+    answer = await room.http.post("/v1/runs?wait=60", json=envelope(**changes), timeout=70)
+    assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
 
@@ -200,3 +209,89 @@ async def test_frameworks_say_what_they_take_and_whether_they_are_there(
     crewai = by_name["crewai"]
     assert (crewai["environment"], crewai["state"]) == ("crewai", "not installed")
     assert crewai["detail"] == "run `control-room frameworks install crewai`"
+
+
+# --- what a run does -----------------------------------------------------------------------------
+
+
+async def test_a_run_tells_every_call_that_it_made(shared: LocalRoom) -> None:
+    run = await done(shared, run_id="whole", title="Owls")
+    assert (run["status"], run["framework"], run["title"]) == ("completed", "langchain", "Owls")
+    first, second = run["steps"]
+    assert (first["step"], first["participant"], first["kind"]) == ("ask:a:1", "a", "model")
+    assert (first["provider"], first["model"], first["attempts"]) == ("paced", "instant", [1])
+    assert (first["status"], second["status"]) == ("answered", "answered")
+    assert second["text"] == run["output"]
+    assert run["result"]["outputs"]["outline"] == first["text"]
+    assert [one["attempt"] for one in run["attempts"]] == [1]
+    assert run["totals"]["calls"] == 2
+    used = [one["usage"]["output"] for one in run["steps"]]
+    assert run["totals"]["usage"]["output"] == sum(used) > 0
+    assert (run["totals"]["cost"], run["totals"]["unpriced"]) == ("0", 0)
+    assert run["problem"] is None
+    assert run["started_at"] < run["ended_at"]
+    assert (await shared.http.get("/v1/runs/whole")).json() == run
+    refused = await cancel(shared, "whole")
+    assert (refused.status_code, "completed" in refused.json()["detail"]) == (409, True)
+    listed = (await shared.http.get("/v1/runs?limit=1")).json()["runs"][0]
+    assert (listed["run_id"], listed["status"], listed["runs"]) == ("whole", "completed", 1)
+
+
+async def test_a_further_message_runs_the_workflow_again(shared: LocalRoom) -> None:
+    first = await done(shared, run_id="again", inputs={"topic": "owls"})
+    posted = await shared.post("again", '{"topic": "cats"}', wait=60)
+    assert posted["status"] == "completed"
+    second = (await shared.http.get("/v1/runs/again")).json()
+    assert (first["turn"], second["turn"]) == ("t1", "t2")
+    assert second["output"] == posted["answer"] != first["output"]
+    assert (await shared.http.get("/v1/runs/again?turn=t1")).json()["output"] == first["output"]
+
+
+async def test_a_run_that_fails_says_why_and_where(shared: LocalRoom) -> None:
+    run = await done(shared, models={"a": "paced/instant", "b": "paced/failing"})
+    assert (run["status"], run["problem"]["reason"]) == ("failed", "run_failed")
+    assert run["output"] is None
+    assert [one["status"] for one in run["steps"]] == ["answered", "failed"]
+    assert run["steps"][1]["message"] in run["problem"]["message"]
+
+
+async def test_a_run_replays_from_its_log_and_only_when_it_has_ended(shared: LocalRoom) -> None:
+    run = await done(shared, inputs="owls", framework={"type": "langchain", "config": TALK})
+    report = await shared.http.post(f"/v1/runs/{run['run_id']}/replay", timeout=60)
+    assert report.json() == {"identical": True, "calls": 1, "divergence": None}
+    await start(shared, run_id="open", models=LATE)
+    assert (await shared.http.post("/v1/runs/open/replay")).status_code == 409
+    assert (await shared.http.post("/v1/runs/nobody/replay")).status_code == 404
+    await cancel(shared, "open")
+
+
+TALK = {"steps": [{"model_id": "a", "prompt_template": "Talk about {input}."}]}
+
+
+async def test_webhooks_of_a_run_ask_its_models(shared: LocalRoom) -> None:
+    models = LATE | {"c": "paced/instant", "d": "paced/failing"}
+    turn = (await start(shared, run_id="hooked", models=models))["turn"]
+    token = RunToken("hooked", turn, 1).signed(run_key(shared.settings.home))
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async def ask(model: str, **body: Any) -> httpx2.Response:
+        return await shared.http.post(f"/models/{model}/invoke", json=body, headers=headers)
+
+    said = (await ask("c", message="Name an owl.", temperature=0.1, max_tokens=50)).json()
+    assert (said["model"], said["finish_reason"]) == ("c", "length")
+    assert said["usage"]["output"] > 0
+    told = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    assert (await ask("c", messages=told)).json()["text"] != said["text"]
+    view = (await shared.http.get("/v1/runs/hooked")).json()
+    step = next(one for one in view["steps"] if one["step"] == "ask:c:1")
+    assert (step["text"], step["status"]) == (said["text"], "answered")
+    unknown = await ask("nobody", prompt="Hello?")
+    assert (unknown.status_code, "there are a, b, c, d" in unknown.text) == (404, True)
+    failed = await ask("d", prompt="Hello?")
+    assert (failed.status_code, failed.json()["type"]) == (502, "/problems/not-answered")
+    assert (await ask("c", prompt="Hello?", message="Hello?")).status_code == 422
+    nobody = await shared.http.post("/models/c/invoke", json={"message": "Hello?"})
+    assert nobody.status_code == 401
+    await cancel(shared, "hooked")
+    late = await ask("c", message="Name an owl.")
+    assert (late.status_code, "the run has ended" in late.text) == (409, True)
