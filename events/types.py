@@ -197,6 +197,9 @@ class ModelAsked(Derived):
     given: Blob | None = Field(
         default=None, description="a JSON list of messages, shown in place of the conversation"
     )
+    result_limit: int | None = Field(
+        default=None, ge=1, description="characters of each tool's result, where more do not fit"
+    )
     client_tools: tuple[str, ...] = Field(
         default=(), description="those of the tools that whoever posted the message calls itself"
     )

@@ -57,7 +57,7 @@ class _Known:
     config: SessionConfig
     participant: Participant
     asked: ModelAsked
-    frames: dict[tuple[str, bool, str | None, str | None], bytes]
+    frames: dict[tuple[str, bool, str | None, str | None, int | None], bytes]
 
 
 class _Around(NamedTuple):
@@ -65,15 +65,19 @@ class _Around(NamedTuple):
 
     instruction: Text | None
     tools: Blob | None
-    called: chain.Size
+    called: tuple[chain.Round, ...]
     blind: bool
 
-    def tokens(self, image: int) -> int:
-        """Its tokens, estimated; `image` are those of an image."""
+    def tokens(self, image: int, longest: int = chain.LONGEST_RESULT) -> int:
+        """Its tokens, estimated, with so many characters of each tool's result.
+
+        `image` are those of an image.
+        """
         found = trimming.tokens(text_size(self.instruction)) if self.instruction else 0
         found += trimming.tokens(self.tools.size) if self.tools else 0
-        found += self.called.bytes // trimming.BYTES_PER_TOKEN
-        return found + self.called.messages * trimming.PER_MESSAGE + self.called.images * image
+        called = chain.size(self.called, longest)
+        found += called.bytes // trimming.BYTES_PER_TOKEN
+        return found + called.messages * trimming.PER_MESSAGE + called.images * image
 
 
 class Asking:
@@ -123,17 +127,18 @@ class Asking:
         elif step.skip:
             rule = rule.model_copy(update={"skip": step.skip})
         instruction = None if step.instruction is None else self._texts.spill(step.instruction)
-        trimmed = None
+        trimmed = result_limit = None
         if context_length is not None and step.given is None:
             limit = trimming.room(context_length, parameters.max_tokens)
-            around = _Around(instruction, tools, chain.size(called), blind)
-            trimmed = self._trimmed(turn, known, rule, around, limit)
+            around = _Around(instruction, tools, called, blind)
+            trimmed, result_limit = self._trimmed(turn, known, rule, around, limit)
             if trimmed is not None:
                 rule = rule.model_copy(update={"skip": rule.skip + trimmed.skipped})
         left_out = chain.size(called).images if blind else 0
         if blind and step.given is None:
             left_out += self._images(turn, known, rule)
-        key = (rule.mode, left_out > 0, tools.sha256 if tools else None, tool_choice)
+        offered = tools.sha256 if tools else None
+        key = (rule.mode, left_out > 0, offered, tool_choice, result_limit)
         frame = known.frames.get(key)
         usual = step.schema is None and not instruction and step.given is None
         if frame is None or not usual:
@@ -148,6 +153,7 @@ class Asking:
                 tools=tools,
                 tool_choice=tool_choice,
                 given=step.given,
+                result_limit=result_limit,
             )
             if usual:
                 known.frames[key] = frame
@@ -169,6 +175,7 @@ class Asking:
                 "tool_choice": tool_choice,
                 "continues": step.continues,
                 "given": step.given,
+                "result_limit": result_limit,
             }
         )
         return asked, trimmed
@@ -187,8 +194,11 @@ class Asking:
         rule: ContextRule,
         beside: _Around,
         limit: int,
-    ) -> ContextTrimmed | None:
-        """What has to be left out besides what the rule leaves out; None where all of it fits."""
+    ) -> tuple[ContextTrimmed | None, int | None]:
+        """What has to be left out besides what the rule leaves out; None where all of it fits.
+
+        Where not even that is enough, with it comes how long a tool's result may be.
+        """
         system = context.system_prompt(known.config, known.participant, rule.mode)
         image = 0 if beside.blind else trimming.IMAGE
         around = trimming.tokens(text_size(system)) + beside.tokens(image)
@@ -196,18 +206,25 @@ class Asking:
         session = self._session
         images = 0 if beside.blind else session.images
         if around + trimming.most(session.said, len(session.entries), images) <= limit:
-            return None
+            return None, None
         shown = context.shown(session, known.participant.id, rule, turn.id)
-        found = trimming.fit(shown, around, limit, image)
+        found, longest = trimming.fit(shown, around, limit, image), None
+        estimated, whole = found.estimated, beside.tokens(image)
+        for longest in chain.SHORTER if found.left > limit and beside.called else ():
+            less = around - whole + beside.tokens(image, longest)
+            found = trimming.fit(shown, less, limit, image)
+            if found.left <= limit:
+                break
         if not found.skipped:
-            return None
-        return ContextTrimmed(
+            return None, longest
+        trimmed = ContextTrimmed(
             participant=known.participant.id,
             rule=trimming.RULE,
             skipped=found.skipped,
-            estimated=found.estimated,
+            estimated=estimated,
             limit=found.limit,
         )
+        return trimmed, longest
 
     def _of(self, config: SessionConfig, id: str, fallback: int) -> _Known:
         known = self._known.get((id, fallback))

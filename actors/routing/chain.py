@@ -15,10 +15,12 @@ import orjson
 from events.tools import ApprovalDenied, ToolCancelled, ToolFailed, ToolRefused, ToolReturned
 from events.turns import Step, ToolOutcome, Turn, shown_size, text_digest, text_size
 from events.types import ModelAnswered, ModelAsked
-from events.values import Attachment, Text, ToolCall
+from events.values import Attachment, Blob, Text, ToolCall
 
 LONGEST_RESULT = 60_000
 """Characters that a model is shown of what a tool gave; the rest is left out, and that is said."""
+SHORTER = (30_000, 15_000, 7500, 3750, 1875)
+"""The same, the longest of which fits, for a model that cannot read as much."""
 LEFT_OUT = "\n[{} more characters of the result are left out]"
 ERROR = "Error: "
 """What stands before the text of a call that gave no result."""
@@ -31,7 +33,6 @@ LONGEST_NAME = 64
 """Characters of a tool's name that every provider takes."""
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
-_MOST_BYTES = 4 * LONGEST_RESULT + len(LEFT_OUT) + 16
 
 
 class Told(NamedTuple):
@@ -92,10 +93,10 @@ def rounds(turn: Turn, continues: str | None, model: tuple[str, str]) -> tuple[R
     return tuple(found)
 
 
-def cut(text: str) -> str:
+def cut(text: str, longest: int = LONGEST_RESULT) -> str:
     """The text of a result, as far as a model is shown it."""
-    more = len(text) - LONGEST_RESULT
-    return text if more <= 0 else text[:LONGEST_RESULT] + LEFT_OUT.format(more)
+    more = len(text) - longest
+    return text if more <= 0 else text[:longest] + LEFT_OUT.format(more)
 
 
 def not_shown(file: Attachment) -> str:
@@ -103,11 +104,11 @@ def not_shown(file: Attachment) -> str:
     return NOT_SHOWN.format(file.name or "content", file.media_type, file.size)
 
 
-def size(found: tuple[Round, ...]) -> Size:
-    """How much of a request these rounds are."""
+def size(found: tuple[Round, ...], longest: int = LONGEST_RESULT) -> Size:
+    """How much of a request these rounds are, with so many characters of each result."""
     told = [each for one in found for each in one.told]
     text = sum(answer_size(one.text, one.calls, one.carried) for one in found)
-    text += sum(result_size(each.text, each.pictures, each.others) for each in told)
+    text += sum(result_size(each.text, each.pictures, each.others, longest) for each in told)
     return Size(text, len(found) + len(told), sum(len(each.pictures) for each in told))
 
 
@@ -118,11 +119,18 @@ def answer_size(text: Text, calls: tuple[ToolCall, ...], carried: Text | None) -
 
 
 def result_size(
-    text: Text, pictures: tuple[Attachment, ...], others: tuple[Attachment, ...]
+    text: Text,
+    pictures: tuple[Attachment, ...],
+    others: tuple[Attachment, ...],
+    longest: int = LONGEST_RESULT,
 ) -> int:
     """Bytes, at most, that are shown of a result, without the pictures themselves."""
     notes = sum(len(not_shown(file).encode()) + 2 for file in others)
-    return len(ERROR) + min(text_size(text), _MOST_BYTES) + shown_size(pictures) + notes
+    if isinstance(text, Blob):
+        shown = min(text.size, 4 * longest + len(LEFT_OUT) + 16)
+    else:
+        shown = text_size(cut(text, longest))
+    return len(ERROR) + shown + shown_size(pictures) + notes
 
 
 def lines(found: tuple[Round, ...]) -> bytes:

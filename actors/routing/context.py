@@ -34,8 +34,8 @@ class Part:
     """One utterance of a request. `label` stands before the text of other participants.
 
     Where it is `blind`, a note stands for each image. What a tool gave names the call by its id,
-    and has `others` that are only told of; `given` is a whole conversation that a client brought,
-    in place of a text.
+    is shown to at most `longest` characters, and has `others` that are only told of; `given` is a
+    whole conversation that a client brought, in place of a text.
     """
 
     role: Role
@@ -48,6 +48,7 @@ class Part:
     tool_call_id: str | None = None
     is_error: bool = False
     others: tuple[Attachment, ...] = ()
+    longest: int = chain.LONGEST_RESULT
     given: Blob | None = None
 
     @property
@@ -61,7 +62,7 @@ class Part:
         if self.given is not None:
             return self.given.size + shown_size(self.attachments)
         if self.role == "tool":
-            return chain.result_size(self.content, self.attachments, self.others)
+            return chain.result_size(self.content, self.attachments, self.others, self.longest)
         text = chain.answer_size(self.content, self.tool_calls, self.carried)
         return len(self.label.encode()) + text + shown_size(self.attachments)
 
@@ -109,6 +110,7 @@ def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
                 tool_call_id=told.id,
                 is_error=told.is_error,
                 others=told.others,
+                longest=asked.result_limit or chain.LONGEST_RESULT,
             )
             for told in one.told
         )
@@ -164,7 +166,7 @@ def _apart(before: Said, said: Said) -> bool:
 def _said(part: Part, load: Load) -> Said:
     text = load(part.content) if isinstance(part.content, Blob) else part.content
     if part.role == "tool":
-        text = chain.cut(text)
+        text = chain.cut(text, part.longest)
     files = (attached(each, load, part.blind) for each in part.attachments)
     notes = map(chain.not_shown, part.others)
     return Said(

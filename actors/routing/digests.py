@@ -41,6 +41,7 @@ def frame(
     tools: Blob | None = None,
     tool_choice: str | None = None,
     given: Blob | None = None,
+    result_limit: int | None = None,
 ) -> bytes:
     """All of a request but the conversation, as canonical JSON; texts by their SHA-256.
 
@@ -52,6 +53,8 @@ def frame(
         noted["tools"] = tools.sha256
     if given is not None:
         noted["given"] = given.sha256
+    if result_limit is not None:
+        noted["result_limit"] = result_limit
     if tool_choice is not None:
         noted["tool_choice"] = tool_choice
     return canonical_json(
@@ -88,6 +91,7 @@ def request_digest(session: Session, turn: Turn, asked: ModelAsked) -> str:
         tools=asked.tools,
         tool_choice=asked.tool_choice,
         given=asked.given,
+        result_limit=asked.result_limit,
     )
     called = chain.lines(chain.rounds(turn, asked.continues, model))
     return sha256(_lines(shown) + called + around).hexdigest()

@@ -26,11 +26,15 @@ ANSWER = 4096
 
 
 class Fit(NamedTuple):
-    """How many of the oldest utterances are left out, and the figures of that, in tokens."""
+    """How many of the oldest utterances are left out, and the figures of that, in tokens.
+
+    `estimated` is all of it, `left` what is not left out.
+    """
 
     skipped: int
     estimated: int
     limit: int
+    left: int
 
 
 def room(context_length: int, max_tokens: int | None) -> int:
@@ -63,4 +67,4 @@ def fit(shown: Sequence[Entry], around: int, limit: int, image: int = IMAGE) -> 
     while left > limit and skipped < last:
         left -= sizes[skipped]
         skipped += 1
-    return Fit(skipped, total, limit)
+    return Fit(skipped, total, limit, left)

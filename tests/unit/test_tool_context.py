@@ -409,6 +409,35 @@ def test_older_messages_make_room_for_a_chain_and_the_chain_stays_whole() -> Non
     assert without.digest == log.digest(without) != whole.digest
 
 
+def test_results_are_shortened_where_a_model_cannot_read_them_and_nothing_else_is_left() -> None:
+    log = Log(Message(content="Now?"))
+    log.ask()
+    log.answer("ask:a:1", ("x", "f"), ("y", "f"))
+    log.call("call:f:1", "ask:a:1", "x", returned("y" * 50_000))
+    log.call("call:f:2", "ask:a:1", "y", returned("short"))
+    asking = Asking(log.session, Texts(log.blobs.load))
+    step = AskStep("ask:a:2", "a", history="isolated", upto=2, continues="ask:a:1")
+    turn = log.session.turns["t1"]
+    limits = []
+    for length in (100_000, 20_000, 8000, 100):
+        asked, trimmed = asking.asked(turn, step, length, False)
+        assert trimmed is None
+        assert asked.digest == log.digest(asked)
+        limits.append(asked.result_limit)
+        first, second = results(log, asked)
+        assert second == "short"
+        shown = asked.result_limit or 50_000
+        assert first.startswith("y" * shown)
+        assert first.count("y") == shown
+        assert ("left out" in first) is (shown < 50_000)
+        parts = context.parts(log.session, turn, asked)
+        assert all(
+            len(text.encode()) <= part.size
+            for text, part in zip((first, second), parts[-2:], strict=True)
+        )
+    assert limits == [None, 30_000, 15_000, 1875]
+
+
 def test_pictures_of_a_chain_count_among_those_left_out() -> None:
     log = Log()
     picture = log.blobs.attach("cat.png", b"png", "image/png")
