@@ -152,13 +152,14 @@ class Feeds:
 
     @asynccontextmanager
     async def follow(
-        self, session: str, after: int | None, *, pieces: bool = False
+        self, session: str, after: int | None, *, pieces: bool = False, once: bool = False
     ) -> AsyncIterator[Follower]:
         """A follower of `session` from the cursor `after` on, or from now on (None).
 
+        `once` says that nobody is expected to come back to the session soon.
         Raises a `ProblemError` where there is no such session or no such position yet.
         """
-        async with self._use(session) as feed:
+        async with self._use(session, 0.0 if once else self._linger) as feed:
             if after is None:
                 after = feed.position
             if after > feed.position:
@@ -176,7 +177,7 @@ class Feeds:
                 follower.stop()
 
     @asynccontextmanager
-    async def _use(self, session: str) -> AsyncIterator[Feed]:
+    async def _use(self, session: str, linger: float) -> AsyncIterator[Feed]:
         use = self._uses.get(session)
         if use is not None and use.feed.fault is not None:
             self._end(session)
@@ -199,7 +200,7 @@ class Feeds:
             use.users -= 1
             if not use.users and self._uses.get(session) is use:
                 loop = asyncio.get_running_loop()
-                use.ending = loop.call_later(self._linger, self._end, session)
+                use.ending = loop.call_later(linger, self._end, session)
 
     async def _open(self, feed: Feed) -> None:
         head = await self._store.head(feed.session)

@@ -66,7 +66,8 @@ class Rooms(Backend):
                 config = _with(target.config, brought)
                 session = await _created(doors, config, brought.model, tried)
             async with AsyncExitStack() as stack:
-                follow = doors.feeds.follow(session, None, pieces=pieces)
+                once = target.config is not None
+                follow = doors.feeds.follow(session, None, pieces=pieces, once=once)
                 follower = await stack.enter_async_context(follow)
                 command = PostTurn(
                     session=session, by=doors.principal, id=command_id(tried), message=message

@@ -486,6 +486,27 @@ async def test_who_stops_listening_calls_the_turn_off(
     await eventually(cancelled, within=10, what="the turn is called off, and its call is too")
 
 
+async def test_a_session_of_the_door_is_not_followed_any_longer(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    await shared.create("followed", "a")
+    app: Any = shared.served.server.config.app
+    for model in ("paced/instant", "session/followed"):
+        for stream in (False, True):
+            done: Any = await client.chat.completions.create(
+                model=model, messages=HELLO, stream=stream
+            )
+            if stream:
+                assert [chunk async for chunk in done]
+    followed = app.state.doors.feeds._uses
+
+    def left() -> bool:
+        return not [id for id in followed if id.startswith("door_")]
+
+    await eventually(left, within=5, what="feeds of the door's own sessions end with their call")
+    assert "followed" in followed
+
+
 async def test_a_key_makes_a_repetition_the_same_call(
     shared: LocalRoom, client: AsyncOpenAI
 ) -> None:
