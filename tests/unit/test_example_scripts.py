@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.scripts import collect, load
+from events.tools import ToolCalled
 from events.types import ModelAsked, RouteDecided, TurnCompleted, TurnFailed
-from tests.sessions import Driven
+from tests.sessions import Blobs, Driven
+from tests.tool_calls import broken, offered, returned
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scripts"
 
@@ -62,3 +64,22 @@ def test_the_example_says_whom_it_needs() -> None:
     room = scripted(EXAMPLES, "critic:route", names=["writer"])
     room.post()
     assert "needs two participants: a writer and a critic" in room.last(TurnFailed).message
+
+
+def test_the_time_is_looked_up_before_anybody_is_asked() -> None:
+    blobs = Blobs()
+    known = {"planner": {"tools": offered(blobs, ["time__get_current_time"], approve=())}}
+    room = scripted(EXAMPLES, "clock:route", names=["planner"], facts=known, blobs=blobs)
+    call = "call:time__get_current_time:1"
+    assert room.post("When is lunch?").endswith(f"tool.called({call})")
+    assert room.last(ToolCalled).use.arguments == '{"timezone":"UTC"}'
+    told = room.give(returned("11:59"), turn="t1", step=call)
+    assert told.endswith("model.asked(ask:planner:1)")
+    assert "The time is now: 11:59" in room.request("ask:planner:1")[1][-1][1]
+    assert room.answer("ask:planner:1", "In a minute.").endswith("turn.completed")
+    room.post("And now?")
+    room.give(broken("its server is down"), turn="t2", step=call)
+    shown = room.request("ask:planner:1")[1][-1][1]
+    assert "Nobody could say what time it is: its server is down" in shown
+    room.answer("ask:planner:1")
+    room.prove()
