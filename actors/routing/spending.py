@@ -53,6 +53,7 @@ HARMLESS = frozenset(
         "temperature",
         "tfs_z",
         "think",
+        "tool_choice",
         "top_k",
         "top_p",
         "typical_p",

@@ -193,6 +193,11 @@ def test_extra_that_is_sent_is_counted() -> None:
     assert room.asked("ask:a:1").reserved == 5 + 64 + 100 + len('{"metadata":{"x":""}}') + 50
 
 
+def test_which_tools_are_called_is_no_matter_of_a_budget() -> None:
+    room = under(1000, "a", a={"extra": {"tool_choice": "required"}})
+    assert room.post("Hello") == "turn.started model.asked(ask:a:1)"
+
+
 @pytest.mark.parametrize("plain", [5, "5", 5.0, {"limit": "5"}])
 def test_a_budget_may_be_a_plain_number(plain: Any) -> None:
     assert Budget.model_validate(plain) == Budget(limit=Decimal(5))
