@@ -47,3 +47,7 @@ def fold(turn: Turn, key: str, position: int, data: ToolEvent) -> None:
         case ToolRefused() | ToolCancelled() | ToolReturned() | ToolFailed() | ApprovalDenied():
             step.use = data.use if isinstance(data, ToolRefused) else step.use
             step.outcome, step.outcome_position = data, position
+    if step.questions:
+        turn.asking.add(key)
+    else:
+        turn.asking.discard(key)

@@ -212,6 +212,8 @@ class Turn:
     started: TurnStarted | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     timers: dict[str, Timer] = field(default_factory=dict)
+    asking: set[str] = field(default_factory=set)
+    """Keys of the steps that wait for a person."""
     end: TurnCompleted | TurnFailed | TurnCancelled | None = None
     ended_at: int | None = None
     discarded_at: int | None = None
@@ -259,4 +261,4 @@ class Turn:
     @property
     def asks_person(self) -> bool:
         """Whether a person is asked something, so that the deadline stands still."""
-        return any(step.questions for step in self.steps.values() if step.use is not None)
+        return bool(self.asking)
