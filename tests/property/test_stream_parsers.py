@@ -22,7 +22,7 @@ from events.errors import BadResponse, ProviderError
 from events.values import ToolCall, Usage
 from tests.contract.every_provider import ASKED, asked_of, every_provider, reader
 from tests.contract.provider_calls import Answered, listen
-from tests.contract.test_every_provider import TOOL
+from tests.contract.test_every_provider_tools import TOOL
 from tests.property.test_stream_decoder import cut, garbage, values
 from tests.servers.dialects.dialect import KEY, Dialect, has
 
