@@ -105,11 +105,11 @@ def goes_on_without_thinking(messages: tuple[ChatMessage, ...]) -> bool:
 
 
 def _as_it_came(message: ChatMessage) -> list[dict[str, Any]] | None:
-    """The blocks of an answer with thinking; None where the calls are not those."""
+    """The blocks of an answer with thinking; None where the calls in them are others, or none."""
     if message.carried is None:
         return None
     blocks: list[dict[str, Any]] = orjson.loads(message.carried)
-    calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+    calls = [block["id"] for block in blocks if "input" in block]
     return blocks if calls == [call.id for call in message.tool_calls] else None
 
 

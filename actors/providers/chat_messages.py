@@ -73,6 +73,8 @@ def _give_back(said: dict[str, Any], carried: str | None) -> None:
     if carried is None:
         return
     kept = orjson.loads(carried)
+    if not isinstance(kept, dict):  # of the API that the provider had before
+        return
     for key in ("reasoning_content", "reasoning_details"):
         if key in kept:
             said[key] = kept[key]

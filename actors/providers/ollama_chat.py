@@ -63,8 +63,9 @@ def _message(message: ChatMessage, names: dict[str, str]) -> dict[str, Any]:
     if message.images:
         said["images"] = [image.base64 for image in message.images]
     if message.tool_calls:
-        if message.carried is not None:
-            said["thinking"] = orjson.loads(message.carried)["thinking"]
+        carried = orjson.loads(message.carried or "{}")
+        if isinstance(carried, dict) and "thinking" in carried:
+            said["thinking"] = carried["thinking"]
         said["tool_calls"] = [
             {
                 "id": call.id,

@@ -83,7 +83,7 @@ def _items(message: ChatMessage) -> list[dict[str, Any]]:
         return [_output(message)]
     if message.carried is not None:
         back: list[dict[str, Any]] = orjson.loads(message.carried)
-        calls = [item["call_id"] for item in back if item.get("type") == "function_call"]
+        calls = [item["call_id"] for item in back if "call_id" in item]
         if calls == [call.id for call in message.tool_calls]:
             return back
     items: list[dict[str, Any]] = []

@@ -64,6 +64,31 @@ async def sent(dialect: Dialect, asked: ChatRequest, **config: Any) -> dict[str,
         return {**server.requests[-1].body, "notes": answered.end.notes}
 
 
+FORMS = {
+    "anthropic": [{"type": "thinking"}, {"type": "tool_use", "id": "call_1", "input": {}}],
+    "responses": [{"role": "assistant"}, {"type": "function_call", "call_id": "call_1"}],
+    "chat": {"reasoning_content": "Hm."},
+    "ollama": {"thinking": "Hm."},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_what_was_carried_in_another_form_does_no_harm(form: str) -> None:
+    """As where the provider was configured otherwise between question and answer."""
+    dialects: dict[str, Dialect] = {
+        "anthropic": ANTHROPIC,
+        "responses": RESPONSES,
+        "chat": ChatDialect(),
+        "ollama": OllamaDialect(),
+    }
+    first = Finished("tool_calls", tool_calls=(CALL,), carried=json.dumps(FORMS[form]))
+    for name, dialect in dialects.items():
+        if name != form:
+            body = await sent(dialect, going_on(first, "I look."))
+            told = [(one.calls, one.results) for one in dialect.rounds(body)]
+            assert told == [((("look_up", {"at": "cat"}),), ("On the mat.",))]
+
+
 # --- Anthropic -----------------------------------------------------------------------------------
 
 
