@@ -59,6 +59,40 @@ async def test_models_that_fail_and_stall_leave_the_others_intact(room: LiveRoom
     assert outcomes["ask:p5:1"].payload["error"] == "BadResponse"
 
 
+CHAIN = {
+    "chain_type": "sequential",
+    "steps": [
+        {"model_id": "p1", "prompt_template": "Plan {topic}.", "output_key": "plan"},
+        {"model_id": "p2", "prompt_template": "Write about {topic}: {plan}"},
+    ],
+    "input_variables": ["topic"],
+}
+
+
+@pytest.mark.parametrize("victim", ["api", "workflows-langchain"])
+async def test_a_workflow_that_is_broken_off_asks_nothing_twice(
+    room: LiveRoom, victim: str
+) -> None:
+    await room.create(
+        victim,
+        "brisk/instant",
+        "brisk/slow",
+        routing_pattern="workflow",
+        workflow={"framework": "langchain", "config": CHAIN},
+    )
+    turn = await room.post(victim, '{"topic": "owls"}')
+    await room.hear(victim, "ask:p2:1")
+    old = room.kill(victim)
+    await room.back(victim, old)
+    events = await room.ended(victim, turn)
+    assert events[-1].type == "turn.completed"
+    kinds = [event.type for event in events]
+    assert "run.restarted" in kinds
+    assert kinds.count("run.asked") == kinds.count("model.answered") == 2
+    report = await room.client.replay_run(victim)
+    assert report == {"identical": True, "calls": 2, "divergence": None}
+
+
 async def test_a_model_killed_mid_stream_is_asked_again(room: LiveRoom) -> None:
     await room.create("model", "rehearsal/steady", "brisk/steady")
     turn = await room.post("model")
