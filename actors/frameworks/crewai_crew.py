@@ -10,10 +10,13 @@ from typing import Any
 
 import httpx
 from crewai import Agent, Crew, Process, Task
+from crewai.agents.agent_executor import AgentExecutor
 from crewai.llms.hooks.base import BaseInterceptor
 from crewai.llms.providers.openai.completion import OpenAICompletion
 from crewai.tools import BaseTool
+from crewai.utilities.agent_utils import extract_tool_call_info
 from crewai.utilities.pydantic_schema_utils import create_model_from_schema
+from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import PrivateAttr
 
 from actors.frameworks.crewai_config import CrewAgent, CrewConfig
@@ -188,3 +191,23 @@ def _wrapped(tool: Tool, loop: asyncio.AbstractEventLoop, over: threading.Event)
     )
     wrapped._tool, wrapped._loop, wrapped._over = tool, loop, over
     return wrapped
+
+
+_safe_at_once = AgentExecutor._should_parallelize_native_tool_calls
+
+
+def _only_doors_at_once(executor: AgentExecutor, calls: list[Any]) -> bool:
+    """Whether these tools are called at the same time: only those of the room are.
+
+    An agent that is delegated to twice at once refuses one of both, by chance either.
+    """
+    ours = {
+        sanitize_tool_name(tool.name)
+        for tool in executor.original_tools or ()
+        if isinstance(tool, _DoorTool)
+    }
+    named = [told[1] for call in calls if (told := extract_tool_call_info(call))]
+    return bool(_safe_at_once(executor, calls)) and ours.issuperset(named)
+
+
+AgentExecutor._should_parallelize_native_tool_calls = _only_doors_at_once  # it is no setting

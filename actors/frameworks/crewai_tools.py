@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -11,7 +11,7 @@ from mcp import ClientSession, McpError
 from mcp.client.streamable_http import streamable_http_client
 
 from actors.frameworks.port import Doors, WorkflowFailed
-from actors.frameworks.tools import Tool, result_text
+from actors.frameworks.tools import Tool, result_text, unreachable
 
 _PATIENCE = httpx.Timeout(None, connect=30.0)
 """Seconds. The door itself bounds a call, and a person may have to grant it."""
@@ -19,26 +19,44 @@ _PATIENCE = httpx.Timeout(None, connect=30.0)
 
 @asynccontextmanager
 async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
-    """The tools at the door, by name, for as long as it is open."""
+    """The tools at the door, by name, for as long as it is open.
+
+    Raises `WorkflowFailed` where the door cannot be reached, or refuses.
+    """
     headers = {"Authorization": f"Bearer {doors.token}"}
-    async with (
-        httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False) as http,
-        streamable_http_client(doors.mcp_url, http_client=http) as (read, write, _),
-        ClientSession(read, write) as session,
-    ):
-        await session.initialize()
-        listed: list[Any] = []
-        cursor: str | None = None
-        while True:
-            page = await session.list_tools(cursor)
-            listed += page.tools
-            cursor = page.nextCursor
-            if not cursor:
-                break
-        yield tuple(
-            Tool(tool.name, tool.description or "", tool.inputSchema, _calling(session, tool.name))
-            for tool in sorted(listed, key=lambda tool: str(tool.name))
-        )
+    listed = False
+    try:
+        async with AsyncExitStack() as open:
+            http = await open.enter_async_context(
+                httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False)
+            )
+            read, write, _ = await open.enter_async_context(
+                streamable_http_client(doors.mcp_url, http_client=http)
+            )
+            session = await open.enter_async_context(ClientSession(read, write))
+            tools = await _listed(session)
+            listed = True
+            yield tools
+    except Exception as error:  # the client raises groups of whatever it met
+        if listed:
+            raise
+        raise unreachable(doors.mcp_url, error) from error
+
+
+async def _listed(session: ClientSession) -> tuple[Tool, ...]:
+    await session.initialize()
+    listed: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page = await session.list_tools(cursor)
+        listed += page.tools
+        cursor = page.nextCursor
+        if not cursor:
+            break
+    return tuple(
+        Tool(tool.name, tool.description or "", tool.inputSchema, _calling(session, tool.name))
+        for tool in sorted(listed, key=lambda tool: str(tool.name))
+    )
 
 
 def _calling(session: ClientSession, name: str) -> Callable[[Mapping[str, Any]], Awaitable[str]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypedDict
 
-from actors.frameworks.port import BadWorkflow, Doors, Result, WorkflowFault
+from actors.frameworks.port import BadWorkflow, Doors, Result, WorkflowFault, leaves, said
 from actors.frameworks.registry import framework
 
 
@@ -49,19 +48,8 @@ async def execute(request: Request) -> Reply:
 
 
 def _fault(error: BaseException) -> Fault:
-    errors = [*_leaves(error)]
+    errors = [*leaves(error)]
     chosen = next((each for each in errors if isinstance(each, WorkflowFault)), errors[0])
     if isinstance(chosen, WorkflowFault):
         return {"configuration": isinstance(chosen, BadWorkflow), "message": chosen.message}
-    text = " ".join(str(chosen).split())
-    name = type(chosen).__name__
-    return {"configuration": False, "message": f"{name}: {text}" if text else name}
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors themselves: what is raised beside an open connection comes out in a group."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
+    return {"configuration": False, "message": said(chosen)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
@@ -24,6 +24,21 @@ class BadWorkflow(WorkflowFault):
 
 class WorkflowFailed(WorkflowFault):
     """It was started, and failed."""
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves: what is raised beside an open connection comes out in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
+
+
+def said(error: BaseException) -> str:
+    """An error of somebody else's in one line."""
+    text, name = " ".join(str(error).split()), type(error).__name__
+    return f"{name}: {text}" if text else name
 
 
 @dataclass(frozen=True, slots=True)

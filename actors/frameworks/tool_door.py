@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -11,7 +11,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from actors.frameworks.port import Doors, WorkflowFailed
-from actors.frameworks.tools import Tool, result_text
+from actors.frameworks.tools import Tool, result_text, unreachable
 
 _PATIENCE = httpx2.Timeout(None, connect=30.0)
 """Seconds. The door itself bounds a call, and a person may have to grant it."""
@@ -21,23 +21,39 @@ _PATIENCE = httpx2.Timeout(None, connect=30.0)
 async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
     """The tools at the door, by name, for as long as it is open.
 
-    Raises `WorkflowFailed` where the door cannot be reached.
+    Raises `WorkflowFailed` where the door cannot be reached, or refuses.
     """
     headers = {"Authorization": f"Bearer {doors.token}"}
-    http = httpx2.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False)
-    async with http, Client(streamable_http_client(doors.mcp_url, http_client=http)) as client:
-        listed: list[Any] = []
-        cursor: str | None = None
-        while True:
-            page = await client.list_tools(cursor=cursor)
-            listed += page.tools
-            cursor = page.next_cursor
-            if not cursor:
-                break
-        yield tuple(
-            Tool(tool.name, tool.description or "", tool.input_schema, _calling(client, tool.name))
-            for tool in sorted(listed, key=lambda tool: str(tool.name))
-        )
+    listed = False
+    try:
+        async with AsyncExitStack() as open:
+            http = await open.enter_async_context(
+                httpx2.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False)
+            )
+            transport = streamable_http_client(doors.mcp_url, http_client=http)
+            client = await open.enter_async_context(Client(transport))
+            tools = await _listed(client)
+            listed = True
+            yield tools
+    except Exception as error:  # the client raises groups of whatever it met
+        if listed:
+            raise
+        raise unreachable(doors.mcp_url, error) from error
+
+
+async def _listed(client: Client) -> tuple[Tool, ...]:
+    listed: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        listed += page.tools
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    return tuple(
+        Tool(tool.name, tool.description or "", tool.input_schema, _calling(client, tool.name))
+        for tool in sorted(listed, key=lambda tool: str(tool.name))
+    )
 
 
 def _calling(client: Client, name: str) -> Callable[[Mapping[str, Any]], Awaitable[str]]:

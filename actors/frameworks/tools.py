@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actors.frameworks.port import BadWorkflow
+from actors.frameworks.port import BadWorkflow, WorkflowFailed, leaves, said
 
 _NAMED = re.compile(r"(?:mcp:)?([A-Za-z0-9_-]+?)(?:(?:__|:)(.+))?")
 
@@ -65,6 +65,12 @@ def result_text(result: Mapping[str, Any]) -> str:
     if result.get("isError"):
         return f"Error: {text or 'the tool gave no reason'}"
     return text
+
+
+def unreachable(url: str, error: BaseException) -> WorkflowFailed:
+    """What is said where the door of the tools cannot be opened."""
+    why = said(next(leaves(error)))
+    return WorkflowFailed(f"the tools of the room at {url} cannot be listed: {why}")
 
 
 def _block_text(block: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def using_tools(body: dict[str, Any]) -> dict[str, Any]:
                 "type": "function",
                 "function": {
                     "name": tool["function"]["name"],
-                    "arguments": json.dumps({"text": f"for {body['model']}"}),
+                    "arguments": json.dumps(_arguments(tool["function"], body["model"])),
                 },
             }
             for number, tool in enumerate(body["tools"])
@@ -63,12 +63,33 @@ def using_tools(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _arguments(function: dict[str, Any], model: str) -> dict[str, str]:
+    """A text for each parameter; to a coworker of CrewAI's, who it is."""
+    names = function["parameters"]["properties"]
+    return {name: "Researcher" if name == "coworker" else f"for {model}" for name in names}
+
+
+def directing(body: dict[str, Any]) -> dict[str, Any]:
+    """As above; whoever has to give JSON lets the agents speak once each, and ends it."""
+    if not body.get("response_format"):
+        return using_tools(body)
+    speakers = ("researcher", "writer")
+    spoken = sum(message.get("name") in speakers for message in body["messages"])
+    choice = {
+        "terminate": spoken >= len(speakers),
+        "reason": f"{spoken} have spoken",
+        "next_speaker": speakers[spoken] if spoken < len(speakers) else None,
+        "final_message": None,
+    }
+    return {"content": json.dumps(choice)}
+
+
 class ModelDoor(ChatServer):
     """Answers each chat completion with what `saying` makes of it, whole or as a stream."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.saying: Saying = using_tools
+        self.saying: Saying = directing
         self.arrived = asyncio.Event()
         self.held: asyncio.Event | None = None
         """Where it is there, answers wait for it."""
@@ -111,22 +132,32 @@ class ToolDoor:
     """A real MCP server with two tools, behind the same token."""
 
     url: str = ""
+    tokens: set[str] = field(default_factory=lambda: {TOKEN})
+    """Those that are let in."""
     calls: list[tuple[str, str]] = field(default_factory=list)
+    together: asyncio.Barrier | None = None
+    """Where it is there, calls wait for each other."""
+
+    async def _called(self, name: str, text: str) -> None:
+        self.calls.append((name, text))
+        if self.together is not None:
+            async with asyncio.timeout(30):
+                await self.together.wait()
 
     def server(self) -> MCPServer:
         """The server itself."""
         server = MCPServer("doors", log_level="WARNING")
 
         @server.tool(name="words__count")
-        def count(text: str) -> int:
+        async def count(text: str) -> int:
             """Counts the words of a text."""
-            self.calls.append(("words__count", text))
+            await self._called("words__count", text)
             return len(text.split())
 
         @server.tool(name="words__shout")
-        def shout(text: str) -> str:
+        async def shout(text: str) -> str:
             """Says a text in capitals."""
-            self.calls.append(("words__shout", text))
+            await self._called("words__shout", text)
             return text.upper()
 
         return server
@@ -150,11 +181,11 @@ class OpenDoors:
         )
 
 
-def _guarded(app: ASGIApp) -> ASGIApp:
+def _guarded(app: ASGIApp, tokens: set[str]) -> ASGIApp:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             sent = dict(scope["headers"]).get(b"authorization", b"").decode()
-            if sent != f"Bearer {TOKEN}":
+            if sent.removeprefix("Bearer ") not in tokens:
                 await send({"type": "http.response.start", "status": 401, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
                 return
@@ -174,7 +205,7 @@ async def open_doors() -> AsyncIterator[OpenDoors]:
     models, tools = ModelDoor(), ToolDoor()
     listener = socket.create_server(("127.0.0.1", 0))
     tools.url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-    app = _guarded(tools.server().streamable_http_app())
+    app = _guarded(tools.server().streamable_http_app(), tools.tokens)
     config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
