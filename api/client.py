@@ -33,6 +33,7 @@ from api.client_messages import (
     problem_of,
     reason_of,
 )
+from api.client_runs import Runs
 from events.errors import ConfigError
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+STARTED_WITHIN = 30.0  # seconds that a turn may wait for the tools that it stands on
 TIMEOUT = 20.0
 """Seconds in which the room has to answer, besides what it was asked to wait: it says itself, after
 about 14, that a part of it is away."""
@@ -62,7 +64,7 @@ LONGEST_MESSAGE = 1024 * 1024
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
-class RoomClient:
+class RoomClient(Runs):
     """Speaks to the room at `url`; an async context manager.
 
     Raises `ConfigError` for what is no URL. Every call raises `RoomError` where the room refuses,
@@ -155,7 +157,7 @@ class RoomClient:
             json={"content": content, **files},
             params={} if wait is None else {"wait": wait},
             headers={"Idempotency-Key": key or uuid4().hex},
-            timeout=_within(wait or 0),
+            timeout=_within(STARTED_WITHIN + (wait or 0)),
             safe=True,
         )
         return cast("Posted", answer)

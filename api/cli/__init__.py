@@ -19,6 +19,8 @@ from api.cli import (
     presets,
     replay,
     room,
+    run,
+    runs,
     serve,
     sessions,
     show,
@@ -81,6 +83,8 @@ app.command(epilog=approvals.APPROVE_EPILOG)(approvals.approve)
 app.command(epilog=approvals.DENY_EPILOG)(approvals.deny)
 app.command(epilog=approvals.ANSWER_EPILOG)(approvals.answer)
 app.command(epilog=replay.EPILOG)(replay.replay)
+app.command(epilog=run.EPILOG)(run.run)
+app.add_typer(runs.app, name="runs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(frameworks.app, name="frameworks")
 app.add_typer(presets.app, name="presets")

@@ -41,8 +41,9 @@ def _says(event: Event) -> str:
         case "timer", _, _:
             seconds = f" in {data['seconds']:g} s" if "seconds" in data else ""
             return f"{event.step or ''}{seconds}"
-        case "tool" | "approval" | "elicitation", _, _:
-            return tool_line(event.type, event.step, data)
+        case "tool" | "approval" | "elicitation" | "run" as what, _, kind:
+            run = what == "run"
+            return _run(kind, data) if run else tool_line(event.type, event.step, data)
         case "route" | "vote" | "votes" as what, _, _:
             return _decision(what, data)
         case _:
@@ -96,6 +97,24 @@ def _model(kind: str, data: Mapping[str, Any]) -> str:
             return f"attempt {data['attempt']}: {data['reason']}"
         case _:
             return str(data.get("reason", ""))
+
+
+def _run(kind: str, data: Mapping[str, Any]) -> str:
+    match kind:
+        case "started":
+            return str(data["framework"])
+        case "asked":
+            return f"{data['participant']} is asked"
+        case "called":
+            return f"{data['name']}({_text(data['arguments'])})"
+        case "completed":
+            return f"{data['duration_ms'] / 1000:.1f} s: {_text(data['output'])}"
+        case "failed":
+            return f"{data['error']}: {data['message']}"
+        case "restarted" | "matched":
+            return ": ".join(filter(None, (f"attempt {data['attempt']}", data.get("reason"))))
+        case _:
+            return str(data.get("reason", "")).replace("_", " ")
 
 
 def _decision(what: str, data: Mapping[str, Any]) -> str:

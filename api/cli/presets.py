@@ -74,7 +74,7 @@ def save(
 
     async def work(client: RoomClient) -> int:
         kind = "toolchain" if toolchain else "room"
-        saved = await client.save_preset(name, kind, _read(file))
+        saved = await client.save_preset(name, kind, read_object(file))
         if as_json:
             room.print_json(saved)
         else:
@@ -99,7 +99,7 @@ def delete(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     room.with_room(url, work)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
     """The object in a file; raises `ConfigError` where there is none."""
     import json
 
@@ -114,7 +114,7 @@ def _read(file: Path) -> dict[str, Any]:
     except yaml.YAMLError:
         raise ConfigError(f"{file} is neither JSON nor YAML") from None
     if not isinstance(read, dict):
-        raise ConfigError(f"{file} holds no object: write the JSON of a session in it")
+        raise ConfigError(f"{file} holds no object: write the JSON of a session or a run in it")
     return cast("dict[str, Any]", json.loads(json.dumps(read, default=str)))  # YAML has dates
 
 

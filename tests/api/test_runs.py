@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import httpx2
@@ -30,6 +31,12 @@ def envelope(**changes: Any) -> dict[str, Any]:
         "models": {"a": "paced/instant", "b": "paced/instant"},
         "inputs": {"topic": "owls"},
     } | changes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """The framework is there before the room, whose only loop its import would hold up."""
+    import_module("actors.frameworks.langchain_steps")
 
 
 async def start(room: LocalRoom, **changes: Any) -> dict[str, Any]:
