@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.providers.port import ChatMessage
+from actors.providers.port import ChatMessage, ChatRequest
 
 
 def in_words(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
@@ -28,6 +28,11 @@ def in_words(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
         else:
             told.append(message)
     return tuple(told)
+
+
+def without_tools(request: ChatRequest) -> ChatRequest:
+    """The request as a model without tools is asked."""
+    return replace(request, messages=in_words(request.messages), tools=(), tool_choice=None)
 
 
 def _joined(*texts: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from actors.providers.assembly import Assembly, Notes
+from actors.providers.calls_in_words import without_tools
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.ollama_chat import (
     OllamaAnswer,
@@ -118,9 +119,8 @@ class OllamaProvider(TemplatedProvider):
         return "/api/generate" if request.chat_template else "/api/chat"
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
-        able = self.capabilities(request.model)
-        check_pictures(f"model {request.model!r} of {self.id!r}", pictures_in(request), able)
-        parameters, notes = request.parameters, []
+        request, notes = self._taken(request)
+        parameters = request.parameters
         body: dict[str, Any] = {}
         if parameters.schema_ is not None:
             if self._options.structured_output and "format" not in refused:
@@ -152,6 +152,14 @@ class OllamaProvider(TemplatedProvider):
         body |= {"truncate": False, "shift": False, **beside_of(parameters)}
         body["options"] = options_of(parameters, self._num_ctx(request.model))
         return {**body, "model": request.model, "stream": self._options.stream}, tuple(notes)
+
+    def _taken(self, request: ChatRequest) -> tuple[ChatRequest, list[str]]:
+        """The request as the model takes it, and what was changed for that."""
+        able = self.capabilities(request.model)
+        check_pictures(f"model {request.model!r} of {self.id!r}", pictures_in(request), able)
+        if not request.tools or able.tools:
+            return request, []
+        return without_tools(request), ["tools: not taken by this model, so they were not offered"]
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         return ("format",) if "format" in body else ()

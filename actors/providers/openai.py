@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from actors.providers import openrouter, responses
 from actors.providers.assembly import Assembly, Notes
-from actors.providers.calls_in_words import in_words
+from actors.providers.calls_in_words import without_tools
 from actors.providers.chat_completions import ChatAnswer, body_of
 from actors.providers.http_errors import WISHES, Refusal
 from actors.providers.http_options import Address, HttpOptions
@@ -193,9 +193,8 @@ class OpenAIProvider(HttpProvider):
 def _without(request: ChatRequest, refused: Set[str]) -> tuple[ChatRequest, Notes]:
     """The request without what the model does not take of tools."""
     if request.tools and "tools" in refused:
-        said = in_words(request.messages)
-        bare = replace(request, messages=said, tools=(), tool_choice=None)
-        return bare, ("tools: not taken by this model, so they were not offered",)
+        note = "tools: not taken by this model, so they were not offered"
+        return without_tools(request), (note,)
     if request.tool_choice is not None and "tool_choice" in refused:
         return replace(request, tool_choice=None), ("tool_choice: not taken by this model",)
     return request, ()

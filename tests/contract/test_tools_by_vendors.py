@@ -24,7 +24,7 @@ from tests.contract.test_every_provider_tools import CHAIN, TOOL
 from tests.servers.dialects.anthropic import AnthropicDialect
 from tests.servers.dialects.chat import ChatDialect
 from tests.servers.dialects.dialect import MODEL, PICTURE, Dialect
-from tests.servers.dialects.ollama import OllamaDialect
+from tests.servers.dialects.ollama import OllamaDialect, shown
 from tests.servers.dialects.responses import ResponsesDialect
 
 SEEN = (*CHAIN[:2], replace(CHAIN[2], images=(PICTURE,)), *CHAIN[3:])
@@ -112,6 +112,19 @@ async def test_a_model_that_takes_no_tools_is_told_in_words_what_was_called() ->
                 {"role": "user", "content": "[What look_up returned]\nGone."},
             ]
         assert not provider.capabilities(MODEL).tools
+
+
+async def test_a_model_that_ollama_says_takes_no_tools_is_told_in_words_at_once() -> None:
+    dialect = OllamaDialect()
+    async with serving(dialect, *answer(dialect, "Yes.")) as (server, provider):
+        server.pages["/api/show"] = shown(able=("completion",))
+        answered = await listen(provider, replace(ASKED, messages=CHAIN, tools=(TOOL,)))
+        assert any(note.startswith("tools: not taken") for note in answered.end.notes)
+        body = server.requests[0].body
+        assert "tools" not in body
+        assert [message["role"] for message in body["messages"]] == ["user", "assistant"] * 2 + [
+            "user"
+        ]
 
 
 async def test_a_model_without_a_choice_of_tools_keeps_the_tools() -> None:
