@@ -104,6 +104,11 @@ async def test_a_model_answers_what_the_client_says_was_said(
     assert view["tags"] == ["door"]
     asked = await events_of(shared, session, "model.asked")
     assert asked[0]["parameters"]["temperature"] == 0.5
+    assert await replays(shared, session)
+
+
+async def replays(room: LocalRoom, session: str) -> bool:
+    return bool((await room.http.post(f"/v1/sessions/{session}/replay")).json()["identical"])
 
 
 async def events_of(room: LocalRoom, session: str, kind: str) -> list[dict[str, Any]]:
@@ -212,7 +217,9 @@ def image(url: str) -> dict[str, Any]:
 # --- tools ---------------------------------------------------------------------------------------
 
 
-async def test_the_clients_own_tools_are_its_own_to_call(client: AsyncOpenAI) -> None:
+async def test_the_clients_own_tools_are_its_own_to_call(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
     messages: Any = [{"role": "user", "content": "Please call add."}]
     done = await client.chat.completions.create(
         model="paced/instant", messages=messages, tools=[ADD]
@@ -233,6 +240,8 @@ async def test_the_clients_own_tools_are_its_own_to_call(client: AsyncOpenAI) ->
     assert after.choices[0].finish_reason == "stop"
     assert after.choices[0].message.tool_calls is None
     assert after.choices[0].message.content
+    for completion in (done, after):
+        assert await replays(shared, completion.control_room["session"])  # type: ignore[attr-defined]
 
 
 async def test_tools_are_offered_to_one_and_refused_to_several(
