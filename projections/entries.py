@@ -62,7 +62,7 @@ class AnswerEntry(_Spoken):
 
 
 class InterimEntry(_Spoken):
-    """What a participant says while it calls tools: the answer is still to come."""
+    """What a participant says on the way: while it calls tools, or to a workflow (`purpose`)."""
 
     kind: Literal["interim"] = "interim"
     text: Text
@@ -100,6 +100,14 @@ class CallEntry(Entry):
     duration_ms: float | None = None
 
 
+class OutputEntry(Entry):
+    """What a workflow gave at its end."""
+
+    kind: Literal["output"] = "output"
+    text: Text
+    duration_ms: float
+
+
 class FailureEntry(_Spoken):
     """A step, public or not, that failed; `partial` is what was said by then."""
 
@@ -126,7 +134,14 @@ class EndEntry(Entry):
 
 
 AnyEntry = Annotated[
-    MessageEntry | AnswerEntry | InterimEntry | CallEntry | FailureEntry | DecisionEntry | EndEntry,
+    MessageEntry
+    | AnswerEntry
+    | InterimEntry
+    | CallEntry
+    | OutputEntry
+    | FailureEntry
+    | DecisionEntry
+    | EndEntry,
     Field(discriminator="kind"),
 ]
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from events.envelope import Event, Recorded
+from events.runs import RunCompleted
 from events.tools import (
     ApprovalDenied,
     ApprovalRequested,
@@ -47,10 +48,10 @@ from projections.transcript_bodies import (
     Used,
     answered,
     called,
+    failed,
     fragment,
     message,
-    spoken,
-    text,
+    output,
 )
 
 _INSERT = "INSERT INTO transcript VALUES (?,?,?,?,?,?,?,?,?,NULL)"
@@ -64,7 +65,7 @@ class Transcripts:
     """
 
     name = "transcript"
-    version = 3
+    version = 4
     ddl: tuple[str, ...] = (
         "CREATE TABLE transcript (sequence INTEGER PRIMARY KEY, session TEXT NOT NULL, "
         "position INTEGER NOT NULL, place BLOB NOT NULL, turn TEXT NOT NULL, "
@@ -218,11 +219,11 @@ class _Writing:
 
     def answered(self, recorded: Recorded, event: Event, data: ModelAnswered) -> None:
         step = self._turn(event).steps.get(event.step or "")
-        if step is None or not step.public:
+        if step is None:
             return
         if step.is_interim(data):
             self._add(recorded, answered("interim", step, data))
-        else:
+        elif step.public:
             body = answered("answer", step, data)
             self._add(recorded, body, step.participant, speaks=bool(data.text))
 
@@ -230,15 +231,12 @@ class _Writing:
         step = self._turn(event).steps.get(event.step or "")
         if step is None:
             return
-        body = {
-            **spoken("failure", step),
-            "error": data.error,
-            "message": data.message,
-            "retryable": data.retryable,
-            "partial": text(data.partial),
-        }
         # Only what is public can be asked for again.
-        self._add(recorded, body, step.participant if step.public else None)
+        participant = step.participant if step.public else None
+        self._add(recorded, failed(step, data), participant)
+
+    def gave(self, recorded: Recorded, event: Event, data: RunCompleted) -> None:
+        self._add(recorded, output(data))
 
     def decided(
         self, recorded: Recorded, event: Event, data: RouteDecided | VoteCast | VotesTallied
@@ -384,6 +382,7 @@ _TAKES: dict[type[Payload], Callable[[_Writing, Recorded, Event, Any], None]] = 
     ModelAsked: _Writing.asked,
     ModelAnswered: _Writing.answered,
     ModelFailed: _Writing.failed,
+    RunCompleted: _Writing.gave,
     RouteDecided: _Writing.decided,
     VoteCast: _Writing.decided,
     VotesTallied: _Writing.decided,

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from actors.routing.workflow import PURPOSE
+from events.runs import RunCompleted
 from events.tools import (
     ApprovalDenied,
     ApprovalRequested,
@@ -16,7 +18,7 @@ from events.tools import (
     ToolReturned,
 )
 from events.turns import asks_for_tools
-from events.types import ModelAnswered, ModelAsked
+from events.types import ModelAnswered, ModelAsked, ModelFailed
 from events.values import Message, Value
 
 CallEnd = ToolReturned | ToolFailed | ToolRefused | ToolCancelled | ApprovalDenied
@@ -56,7 +58,9 @@ class Step(NamedTuple):
         )
 
     def is_interim(self, data: ModelAnswered) -> bool:
-        """Whether that answer only asks for calls that are carried out."""
+        """Whether that answer only asks for calls that are carried out, or is a workflow's."""
+        if not self.public:
+            return self.purpose == PURPOSE
         client = self.client_tools
         return client is not None and asks_for_tools(data.tool_calls, tuple(client))
 
@@ -136,6 +140,22 @@ def answered(kind: str, step: Step, data: ModelAnswered) -> dict[str, Any]:
         "first_token_ms": data.first_token_ms,
         "duration_ms": data.duration_ms,
     }
+
+
+def failed(step: Step, data: ModelFailed) -> dict[str, Any]:
+    """The body of a failure's entry."""
+    return {
+        **spoken("failure", step),
+        "error": data.error,
+        "message": data.message,
+        "retryable": data.retryable,
+        "partial": text(data.partial),
+    }
+
+
+def output(data: RunCompleted) -> dict[str, Any]:
+    """The body of the entry of what a workflow gave."""
+    return {"kind": "output", "text": text(data.output), "duration_ms": data.duration_ms}
 
 
 def spoken(kind: str, step: Step) -> dict[str, Any]:

@@ -80,7 +80,7 @@ async def conversation_lines(
                 yield Text("\n").append_text(_speaker(entry)).append(_note(entry), style="dim")
                 for line in await _text(client, entry["text"]):
                     yield line
-            case "interim" | "call" | "failure":
+            case "interim" | "call" | "output" | "failure":
                 for line in await _on_the_way(client, entry):
                     yield line
             case "decision":
@@ -101,9 +101,13 @@ async def _on_the_way(client: RoomClient, entry: Mapping[str, Any]) -> list[Text
 
     if entry["kind"] == "call":
         return [Text("  ⚙ ").append(safe_line(await _call(client, entry)), style="dim")]
+    if entry["kind"] == "output":
+        head = Text("\nthe workflow's output:", style="bold")
+        return [head, *await _text(client, entry["text"])]
     head = Text("\n").append_text(_speaker(entry))
     if entry["kind"] == "interim":
-        return [head.append(" calls tools:", style="dim"), *await _text(client, entry["text"])]
+        does = "answers the workflow" if entry["purpose"] == "workflow" else "calls tools"
+        return [head.append(f" {does}:", style="dim"), *await _text(client, entry["text"])]
     head.append(f" failed: {safe_line(entry['message'])}", style="red")
     return [head, *await _text(client, entry["partial"] or "")]
 

@@ -85,6 +85,9 @@ async def test_a_run_is_followed_and_its_output_printed(shared: LocalRoom, chain
     assert (done.code, "completed" in done.err) == (1, True)
     done = await run(shared, "events", id)
     assert "run.completed" in done.out
+    done = await run(shared, "show", id)
+    assert "b (paced/instant) answers the workflow:\n" in done.out
+    assert f"the workflow's output:\n  {view['output'].splitlines()[0]}" in done.out
 
 
 async def test_a_run_that_fails_says_so_and_one_for_programs_is_json(
