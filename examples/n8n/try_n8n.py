@@ -23,6 +23,7 @@ from typing import Any
 import httpx2
 
 WORKFLOW = Path(__file__).with_name("workflow.json")
+OK = 200
 START_WITHIN = 900.0  # seconds; npx may have to install it first
 
 
@@ -49,12 +50,19 @@ async def main(room: str, command: str, topic: str) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx2.AsyncClient(headers=headers, timeout=150, trust_env=False) as http:
             answer = await http.post(f"{room}/v1/runs", params={"wait": 120}, json=run)
-            print(json.dumps(answer.json(), indent=2))
+        done = answer.json()
+        if answer.status_code != OK:
+            print(json.dumps(done, indent=2))
+            return 1
+        print(f"run {done['run_id']}: {done['status']}, by {len(done['steps'])} calls of models:")
+        for step in done["steps"]:
+            print(f"  {step['participant']}: {step['text'][:70]!r}...")
+        print(f"its output: {done['output'] or done['problem']}")
         async with api(url, key) as http:
-            executions = (await http.get("/executions")).json()["data"]
-        for execution in executions:
+            executions = await wanted(http.get("/executions"))
+        for execution in executions["data"]:
             print(f"n8n's own record: execution {execution['id']}: {execution['status']}")
-    return 0 if answer.is_success and answer.json().get("status") == "completed" else 1
+    return 0 if done["status"] == "completed" else 1
 
 
 @asynccontextmanager
@@ -104,7 +112,9 @@ async def answering(url: str, process: asyncio.subprocess.Process) -> None:
             if process.returncode is not None:
                 raise RuntimeError(f"n8n ended with exit code {process.returncode}")
             try:
-                if (await http.get(f"{url}/healthz/readiness")).is_success:
+                # Until it is up, it answers everything, with a page that says so.
+                settings = await http.get(f"{url}/rest/settings")
+                if settings.is_success and "json" in settings.headers["content-type"]:
                     return
             except httpx2.HTTPError:
                 pass
