@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 
 from actors.providers.config import ProviderSpec
 from api.client import RoomClient
+from api.openai_door import answering
 from tests.rooms import LocalRoom, config, local_room
 from tests.waiting import eventually
 
@@ -446,6 +447,19 @@ async def test_calls_of_tools_come_in_a_stream(client: AsyncOpenAI) -> None:
     assert finish == "tool_calls"
     assert [call.function.name for call in calls] == ["add"]
     assert [call.index for call in calls] == [0]
+
+
+async def test_a_stream_says_that_it_is_alive_while_nothing_comes(
+    shared: LocalRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "HOLD", 0.05)
+    monkeypatch.setattr(answering, "BEAT", 0.05)
+    body = {"model": "paced/late", "messages": HELLO, "stream": True}
+    answer = await shared.http.post("/openai/v1/chat/completions", json=body)
+    events = answer.text.split("\n\n")
+    said = [n for n, event in enumerate(events) if event.startswith("data:")]
+    assert ": alive" in events[: said[1]]
+    assert events[-2:] == ["data: [DONE]", ""]
 
 
 # --- who goes away, and who comes again ----------------------------------------------------------
