@@ -28,6 +28,7 @@ from events.errors import (
     StoreError,
     ToolError,
 )
+from events.runs import RunCalled, RunCompleted
 from events.session import Session
 from events.store import BlobStore, EventStore
 from events.types import (
@@ -374,7 +375,7 @@ def _long(data: Input) -> bool:
             return isinstance(text, Blob) or isinstance(reasoning, Blob)
         case ToolReturned(text=text, structured=structured):
             return isinstance(text, Blob) or isinstance(structured, Blob)
-        case TurnStarted(retry=Retry()):
+        case RunCompleted(output=Blob()) | RunCalled(arguments=Blob()) | TurnStarted(retry=Retry()):
             return True
         case TurnStarted(message=message) | TurnQueued(message=message):
             return _is_long(message)
@@ -383,9 +384,7 @@ def _long(data: Input) -> bool:
 
 
 def _is_long(message: Message | None) -> bool:
-    if message is None:
-        return False
-    return isinstance(message.content, Blob) or message.tools is not None
+    return message is not None and (isinstance(message.content, Blob) or bool(message.tools))
 
 
 def _position(machine: SessionMachine, decision: Decision, made: Sequence[Event]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from events import tool_steps
 from events.config import SessionConfig
 from events.envelope import Event
 from events.ledger import ZERO, Ledger
@@ -20,8 +21,6 @@ from events.runs import (
     RunRestarted,
     RunStarted,
 )
-from events.tool_steps import ToolEvent
-from events.tool_steps import fold as fold_tool
 from events.tools import TOOL_PAYLOADS
 from events.turns import (
     DEADLINE,
@@ -134,10 +133,8 @@ class Session:
         self._rearm(event)
 
     def _rearm(self, event: Event) -> None:
-        if (turn := self.open) is None:
-            return
-        for key, timer in turn.timers.items():
-            if key != DEADLINE or not turn.asks_person:
+        for key, timer in self.open.timers.items() if self.open else ():
+            if key != DEADLINE or not (self.open and self.open.asks_person):
                 timer.armed_at = timer.armed_at or event.at
 
     def _queued(self, event: Event, data: TurnQueued) -> None:
@@ -310,9 +307,9 @@ class Session:
     def _run_ended(self, event: Event, data: RunCompleted | RunFailed | RunCancelled) -> None:
         self._outcome(event, data)
 
-    def _tool(self, event: Event, data: ToolEvent) -> None:
+    def _tool(self, event: Event, data: tool_steps.ToolEvent) -> None:
         turn, key = self._turn(event)
-        fold_tool(turn, key, event.position, data)
+        tool_steps.fold(turn, key, event.position, data)
         deadline = turn.timers.get(DEADLINE)
         if deadline is None or self.status == "paused":
             return
@@ -393,10 +390,6 @@ _FOLDS: dict[type[Payload], Callable[[Session, Event, Any], None]] = {
     **dict.fromkeys(TOOL_PAYLOADS, Session._tool),
     RunStarted: Session._run_started,
     RunRestarted: Session._run_restarted,
-    RunAsked: Session._run_call,
-    RunCalled: Session._run_call,
-    RunMatched: Session._run_call,
-    RunCompleted: Session._run_ended,
-    RunFailed: Session._run_ended,
-    RunCancelled: Session._run_ended,
+    **dict.fromkeys((RunAsked, RunCalled, RunMatched), Session._run_call),
+    **dict.fromkeys((RunCompleted, RunFailed, RunCancelled), Session._run_ended),
 }

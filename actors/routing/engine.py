@@ -98,12 +98,8 @@ class TurnEngine:
         except StepLimit:
             return None
         del self._open[failed]
-        key = self._keys.next(failed.rpartition(":")[0])
-        pending.key = key
-        self._open[key] = pending
-        self._owners[key] = self._owners.pop(failed)
-        self._owners[key].steps.append(key)
-        return [Emitted(make(key))]
+        branch, pair = self._owners.pop(failed), failed.rpartition(":")[0]
+        return [Emitted(self._put(branch, pair, make, pending))]
 
     def inject(self, kind: str, target: str, make: Callable[[str], Step]) -> list[Emission]:
         """Have a step done that comes from outside the router, as if it had emitted it.
@@ -117,8 +113,7 @@ class TurnEngine:
         except StepLimit as limit:
             self._fault = limit
             return self._run()
-        _, step = self._put(self._root, f"{kind}:{target}", make)
-        return [Emitted(step)]
+        return [Emitted(self._put(self._root, f"{kind}:{target}", make, Pending()))]
 
     def close(self) -> list[Cancelled]:
         """Stop the router: it may emit nothing more; returns the cancellations of open steps."""
@@ -145,20 +140,20 @@ class TurnEngine:
             return Pending()
         if counted:
             self._spend(self._allowance.step)
-        pending, step = self._put(branch, f"{kind}:{target}", make)
-        self._out.append(Emitted(step))
+        pending: Pending[Any] = Pending()
+        self._out.append(Emitted(self._put(branch, f"{kind}:{target}", make, pending)))
         return pending
 
     def _put(
-        self, branch: Branch, pair: str, make: Callable[[str], Step]
-    ) -> tuple[Pending[Any], Step]:
-        """A step of the branch under the next key of its pair, and what its outcome will be."""
-        key = self._keys.next(pair)
+        self, branch: Branch, pair: str, make: Callable[[str], Step], pending: Pending[Any]
+    ) -> Step:
+        """The next step of that kind and target, of the branch; `pending` is its outcome."""
+        pending.key = key = self._keys.next(pair)
         step = make(key)
-        pending = self._open[key] = Pending(key)
+        self._open[key] = pending
         self._owners[key] = branch
         branch.steps.append(key)
-        return pending, step
+        return step
 
     def carry_on(self, first: Pending[Any], coroutine: Coroutine[Any, Any, Any]) -> Pending[Any]:
         """Have `coroutine` go on from the step `first`, which was emitted just now.
@@ -353,11 +348,7 @@ class TurnEngine:
         if not branch.closed:
             branch.closed = True
             self._close_coroutine(branch.coroutine)
-            if branch.stands_for is None:
-                lost = Failure("", "", "Cancelled", "the branch lost a race")
-            else:
-                lost = Failure.cancelled(branch.stands_for)
-            self._settle(branch.result, lost)
+            self._settle(branch.result, branch.lost)
         for key in branch.steps:
             self._cancel(key, "race_lost")
 

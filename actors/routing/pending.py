@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Generato
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from actors.routing.steps import Failure
 from events.errors import RouterFault
 
 T = TypeVar("T")
@@ -84,6 +85,13 @@ class Branch:
     closed: bool = False
     stands_for: str | None = None
     """The step that the router asked for, where the branch is the engine's own."""
+
+    @property
+    def lost(self) -> Failure:
+        """Its value where it lost a race."""
+        if self.stands_for is not None:
+            return Failure.cancelled(self.stands_for)
+        return Failure("", "", "Cancelled", "the branch lost a race")
 
 
 Member = tuple[Pending[Any], Branch | None]
