@@ -1,8 +1,9 @@
 """The pieces of answers that are being written: their order, their gaps, and who may see them yet.
 
-A piece is shown when its step's `model.asked` has been, and not after the step's outcome. Pieces of
-one channel of one attempt follow each other by `seq`, the offset of their first character, so
-repetitions are recognised, and so is a gap, which is filled from the DELTAS stream.
+What a tool tells of its progress is such pieces too. A piece is shown when its step's `model.asked`
+or `tool.called` has been, and not after the step's outcome. Pieces of one channel of one attempt
+follow each other by `seq`, the offset of their first character, so repetitions are recognised, and
+so is a gap, which is filled from the DELTAS stream.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import orjson
 
 from api.shown import Committed
 from events.envelope import Event
+from events.tools import ToolCalled, ToolCancelled, ToolFailed, ToolReturned
 from events.types import (
     TURN_ENDS,
     ModelAnswered,
@@ -30,7 +32,18 @@ MOST_KEPT = 8 * 1024 * 1024  # characters of JSON, of all open steps of a sessio
 MOST_HELD = 1024 * 1024  # the same, of steps whose `model.asked` has not been seen
 ENDED_KEPT = 1000  # steps
 
-_OUTCOMES = frozenset(kind.type for kind in (ModelAnswered, ModelFailed, ModelCancelled))
+_BEGINS = frozenset(kind.type for kind in (ModelAsked, ToolCalled))
+_OUTCOMES = frozenset(
+    kind.type
+    for kind in (
+        ModelAnswered,
+        ModelFailed,
+        ModelCancelled,
+        ToolReturned,
+        ToolFailed,
+        ToolCancelled,
+    )
+)
 _ENDS = frozenset(kind.type for kind in TURN_ENDS)
 
 
@@ -63,7 +76,7 @@ class Pieces:
         """Take note of an event; returns the pieces that may be shown now, after it."""
         key = (event.turn or "", event.step or "")
         kind = event.type
-        if kind == ModelAsked.type:
+        if kind in _BEGINS:
             self.open[key] = OpenStep(event.position)
             held = self._unhold(key)
             for piece in held:
