@@ -17,8 +17,8 @@ TAGS = [
     {"name": "runs", "description": "Workflows of other frameworks on the room's models."},
     {"name": "events", "description": "Everything that happened, by cursor or as it happens."},
     {"name": "views", "description": "What it means: transcript, costs, replay."},
-    {"name": "room", "description": "Models, providers, long texts, files, health."},
     {"name": "openai", "description": "The room as clients of OpenAI know a server."},
+    {"name": "room", "description": "Models, providers, long texts, files, health."},
 ]
 
 DESCRIPTION = """

@@ -90,6 +90,13 @@ async def test_a_run_is_followed_and_its_output_printed(shared: LocalRoom, chain
     assert f"the workflow's output:\n  {view['output'].splitlines()[0]}" in done.out
 
 
+async def test_the_example_runs(shared: LocalRoom) -> None:
+    example = Path(__file__).parents[2] / "examples" / "chain.yaml"
+    run_of_it = await ran(shared, "run", str(example), "--input", "topic=owls")
+    assert (run_of_it["status"], run_of_it["inputs"]) == ("completed", '{"topic":"owls"}')
+    assert run_of_it["result"]["outputs"].keys() == {"outline", "output_2"}
+
+
 async def test_a_run_that_fails_says_so_and_one_for_programs_is_json(
     shared: LocalRoom, chain: Path
 ) -> None:
