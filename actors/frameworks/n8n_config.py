@@ -10,6 +10,11 @@ from pydantic import Field, StringConstraints
 
 from actors.frameworks.configuring import Config
 from actors.frameworks.port import BadWorkflow
+from actors.providers.references import references
+
+OURS = "N8N_"
+"""How the names of variables begin that a run may have sent to n8n. Whoever starts a run writes its
+configuration, and says where the webhook is: no other secret of the room may go there."""
 
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+.*$", max_length=2000)]
 
@@ -27,7 +32,7 @@ class N8nConfig(Config):
         default=None, description="the key of n8n's API, as a reference such as ${N8N_API_KEY}"
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="further headers; secrets as ${NAME}"
+        default_factory=dict, description="further headers; secrets as ${N8N_...}"
     )
     response: Literal["webhook", "execution"] = "webhook"
     api_url: HttpUrl | None = Field(
@@ -59,6 +64,12 @@ class N8nConfig(Config):
                 "api_key: write a reference such as ${N8N_API_KEY}; a key itself would stand in the"
                 " log"
             )
+        for place, name in references({"api_key": self.api_key, "headers": self.headers}):
+            if not name.startswith(OURS) or not name.isidentifier():
+                raise BadWorkflow(
+                    f"{place}: ${{{name}}} is not for workflows: put what n8n wants into an"
+                    f" environment variable whose name begins with {OURS}"
+                )
         if self.response == "execution" and self.api_key is None:
             raise BadWorkflow(
                 "api_key: n8n tells of executions only for a key of its API; make one there, and"

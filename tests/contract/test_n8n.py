@@ -172,6 +172,9 @@ async def test_cancelling_a_run_leaves_the_webhook_or_stops_the_execution() -> N
         ({"webhook_url": "http://here/x", "api_key": "the-key-itself"}, "api_key: write a refer"),
         ({"webhook_url": "http://here/x", "response": "execution"}, "api_key: n8n tells of exec"),
         ({"webhook_url": "http://here/x", "colour": "green"}, "colour: "),
+        ({"webhook_url": "http://here/x", "api_key": "${OPENAI_API_KEY}"}, "begins with N8N_"),
+        ({"webhook_url": "http://here/x", "headers": {"X": "a ${file:/a}"}}, "headers.X: .*N8N_"),
+        ({"webhook_url": "http://here/x", "headers": {"X": "${vault:N8N_/a#b}"}}, "headers.X: "),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_runs(config: dict[str, Any], said: str) -> None:
