@@ -40,7 +40,9 @@ def test_lock_pins_and_hashes_everything_and_names_no_registry(lock: str) -> Non
 
 
 def test_tests_run_on_the_versions_that_the_room_runs_on() -> None:
-    assert pins("run.txt").items() <= pins("test.txt").items()
+    tests = pins("test.txt")
+    for pinned, marker in pins("run.txt").items():
+        assert tests.get(pinned) in (marker, ""), pinned  # perhaps on more platforms
 
 
 def test_ray_can_run_an_actor_in_the_environment_of_crewai() -> None:
