@@ -18,7 +18,8 @@ from events.codec import Codec
 from events.envelope import Event
 from events.errors import ConfigError
 from events.types import TimerSet, TurnCancelled
-from tests.event_samples import JSON, NOON, answered, asked, event, events
+from tests.event_samples import NOON, answered, asked, event, events
+from tests.payload_samples import JSON
 
 # Appendix B of RFC 8785: the bits of a double, and its text.
 NUMBERS = {

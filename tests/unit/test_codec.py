@@ -19,7 +19,8 @@ from events.envelope import Event
 from events.errors import ConfigError, StoreError, Tampered, UnknownEvent
 from events.registry import Registry
 from events.types import PAYLOADS, Input, TurnCancelled, TurnCompleted
-from tests.event_samples import NOON, PAYLOAD_STRATEGIES, answered, event, events
+from tests.event_samples import NOON, answered, event, events
+from tests.payload_samples import PAYLOAD_STRATEGIES
 from tests.stream_keys import Keys
 
 CODEC = Codec()
