@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +100,24 @@ def test_every_framework_is_found_by_its_name() -> None:
         assert framework(name).name == name
     with pytest.raises(BadWorkflow, match=r"no framework 'crew': use one of agent_framework, aut"):
         framework("crew")
+
+
+def test_a_framework_of_another_distribution_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "mine-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text(
+        "[control_room.frameworks]\nmine = its_module:Mine\nbroken = its_module:Absent\n"
+        "crewai = its_module:Mine\n"
+    )
+    (tmp_path / "its_module.py").write_text(
+        "class Mine:\n    name = 'mine'\n    environment = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"mine", "broken"} < {*known_frameworks()}
+    assert framework("mine").name == "mine"
+    assert framework("crewai").environment == "crewai"  # what is built in stays
+    with pytest.raises(BadWorkflow, match=r"'broken' \(its_module:Absent\) cannot be imported"):
+        framework("broken")
