@@ -17,7 +17,9 @@ from tests.waiting import eventually
 
 
 @asynccontextmanager
-async def chat(folder: Path, **grant: Any) -> AsyncIterator[tuple[LocalRoom, Terminal]]:
+async def chat(
+    folder: Path, *, end: str = "completed", **grant: Any
+) -> AsyncIterator[tuple[LocalRoom, Terminal]]:
     """A chat with one who may use the tools of a server."""
     tools = [{"server": "stubborn", **grant}]
     seat = {"id": "a", "provider": "paced", "model_name": "instant", "tools": tools}
@@ -27,10 +29,10 @@ async def chat(folder: Path, **grant: Any) -> AsyncIterator[tuple[LocalRoom, Ter
         async with terminal(*command, environment=environment(room)) as shown:
             await shown.expect("you> ")
             yield room, shown
-            await shown.expect("turn t1 completed")
+            await shown.expect(f"turn t1 {end}")
             await shown.expect("you> ")
             shown.type(CTRL_D)
-            assert await shown.ended() == 0
+            assert await shown.ended() == (end != "completed")
 
 
 async def happened(room: LocalRoom, kind: type[Any]) -> list[Any]:
@@ -58,13 +60,15 @@ async def test_a_call_is_not_allowed_and_why(tmp_path: Path) -> None:
 
 
 async def test_what_is_decided_elsewhere_is_not_asked_any_more(tmp_path: Path) -> None:
-    async with chat(tmp_path, tools=["echo"], approval=True) as (room, shown):
-        shown.type("Please use stubborn echo.\r")
+    async with chat(tmp_path, end="cancelled", tools=["hang"], approval=True) as (room, shown):
+        shown.type("Please use stubborn hang.\r")
         await shown.expect("Allow this call")
-        path = "/v1/sessions/s1/turns/t1/steps/call:stubborn__echo:1/deny"
+        turn = "/v1/sessions/s1/turns/t1"
+        path = f"{turn}/steps/call:stubborn__hang:1/approve"
         answer = await room.http.post(path, json={"reason": "from elsewhere"})
         assert answer.status_code == 200, answer.text
-        await shown.expect("from elsewhere")
+        await shown.expect(r"stubborn__hang\(.*\) at stubborn")
+        assert (await room.http.post(f"{turn}/cancel")).status_code == 200
 
 
 async def test_what_a_tool_asks_is_answered(tmp_path: Path) -> None:
