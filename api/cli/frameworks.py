@@ -43,7 +43,8 @@ def frameworks(context: typer.Context, as_json: AsJson = False) -> None:
         listed = table("framework", "runs in", "state")
         for name, environment, state in ((f["name"], f["environment"], f["state"]) for f in found):
             where = "an environment of its own" if environment else "the room's environment"
-            hint = "" if state == "installed" else f": 'frameworks install {environment}'"
+            missing = environment and state != "installed"
+            hint = f": 'frameworks install {environment}'" if missing else ""
             row(listed, str(name), where, f"{state}{hint}")
         room.console().print(listed)
         return room.OK
@@ -79,13 +80,20 @@ def install(
 
 def _frameworks() -> list[dict[str, str | None]]:
     from actors.frameworks.environments import state_of
+    from actors.frameworks.port import BadWorkflow
     from actors.frameworks.registry import framework, known_frameworks
     from api.settings import load_settings
 
     home = load_settings().home
     found = []
     for name in known_frameworks():
-        environment = framework(name).environment
-        state = state_of(environment, home) if environment else "installed"
+        environment: str | None = None
+        state: str = "installed"
+        try:
+            environment = framework(name).environment
+        except BadWorkflow as error:  # one from another distribution that is broken
+            state = error.message
+        else:
+            state = state_of(environment, home) if environment else state
         found.append({"name": name, "environment": environment, "state": state})
     return found

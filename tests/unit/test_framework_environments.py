@@ -96,6 +96,20 @@ def test_the_command_lists_and_installs(tmp_path: Path) -> None:
     assert "frameworks install" not in command(tmp_path, "frameworks").stdout
 
 
+def test_a_broken_framework_of_another_distribution_is_listed_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "broken-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[control_room.frameworks]\nbroken = nowhere:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    listed = command(tmp_path, "frameworks")
+    assert listed.exit_code == 0
+    assert "framework 'broken' (nowhere:Mine) cannot be imported" in listed.stdout
+    assert "langchain" in listed.stdout
+
+
 def test_only_what_needs_an_environment_is_installed(tmp_path: Path) -> None:
     said = command(tmp_path, "frameworks", "install", "langchain")
     assert said.exit_code == 2
