@@ -10,7 +10,7 @@ from events.store import BlobStore
 from events.tools import ToolFailed, ToolReturned
 from events.types import ModelAnswered
 from events.values import Blob, ToolCall
-from tests.sessions import Blobs, answered
+from tests.sessions import Blobs, Driven, answered, config
 
 ADD, FIND, RISK = "calc__add", "files__find", "files__delete"
 
@@ -62,3 +62,18 @@ def returned(text: str | Blob = "42", **rest: Any) -> ToolReturned:
 def broken(message: str = "its server is down") -> ToolFailed:
     """A call that failed."""
     return ToolFailed(attempt=1, error="ToolError", message=message, retryable=False)
+
+
+class Tooled(Driven):
+    """A session whose participants have tools."""
+
+    def __init__(self, names: str = "a", with_tools: str = "abc", **changes: Any) -> None:
+        blobs = Blobs()
+        known = facts(blobs, with_tools)
+        super().__init__(facts=known, blobs=blobs, session=config(names, **changes))
+
+    def wants(self, step: str, *names: str, **rest: Any) -> str:
+        return self.give(wants(*names, **rest), by="model", turn=self.turn, step=step)
+
+    def returns(self, step: str, text: str = "42", **rest: Any) -> str:
+        return self.give(returned(text, **rest), by="tool", turn=self.turn, step=step)
