@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from openai import AsyncOpenAI
 
+from tests.api.openai_door import client_of
 from tests.rooms import LocalRoom, local_room
 
 
@@ -22,3 +24,10 @@ async def room(tmp_path: Path) -> AsyncIterator[LocalRoom]:
     """A room of the test's own, to stop parts of."""
     async with local_room(tmp_path) as room:
         yield room
+
+
+@pytest.fixture
+async def client(shared: LocalRoom) -> AsyncIterator[AsyncOpenAI]:
+    """The client that OpenAI publishes, at the door of the shared room."""
+    async with client_of(shared) as client:
+        yield client

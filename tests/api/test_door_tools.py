@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from actors.tools.config import ToolServers, ToolServerSpec
-from tests.api.test_openai_door import ADD, client_of, turn_of
+from tests.api.openai_door import ADD, client_of, turn_of
 from tests.rooms import LocalRoom, local_room
 from tests.servers import mcp_words
 

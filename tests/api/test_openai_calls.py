@@ -1,0 +1,115 @@
+"""Clients of OpenAI that go away, and such that come again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from tests.api.openai_door import (
+    HELLO,
+    events_of,
+    streamed,
+)
+from tests.rooms import LocalRoom
+from tests.waiting import eventually
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_goes_away_calls_the_turn_off(
+    shared: LocalRoom, client: AsyncOpenAI, stream: bool
+) -> None:
+    """Down to the provider: the model has no call any more."""
+    session = f"left-{stream}".lower()
+    await shared.create(session, "a:late")
+    asked = client.with_options(timeout=0.6, max_retries=0)
+    with pytest.raises(openai.APITimeoutError):
+        await asked.chat.completions.create(
+            model=f"session/{session}", messages=HELLO, stream=stream
+        )
+
+    async def cancelled() -> bool:
+        turn = (await shared.http.get(f"/v1/sessions/{session}/turns/t1")).json()
+        return bool(turn["status"] == "cancelled" and turn["discarded"])
+
+    await eventually(cancelled, within=10, what="the turn is called off, and its call is too")
+    ended = await events_of(shared, session, "turn.cancelled")
+    assert ended == [{"reason": "the client at the door went away"}]
+    running = (await shared.http.get("/v1/models")).json()["running"]
+    late = [one for one in running if one["model_name"] == "late"]
+    assert [one["running"] for one in late] == [0]
+
+
+async def test_who_stops_listening_calls_the_turn_off(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    await shared.create("stopped", "a:slow")
+    chunks = await client.chat.completions.create(
+        model="session/stopped", messages=HELLO, stream=True
+    )
+    async for chunk in chunks:
+        if chunk.choices[0].delta.content:
+            break
+    await chunks.close()
+
+    async def cancelled() -> bool:
+        turn = (await shared.http.get("/v1/sessions/stopped/turns/t1")).json()
+        return bool(turn["status"] == "cancelled" and turn["discarded"])
+
+    await eventually(cancelled, within=10, what="the turn is called off, and its call is too")
+
+
+async def test_a_session_of_the_door_is_not_followed_any_longer(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    await shared.create("followed", "a")
+    app: Any = shared.served.server.config.app
+    for model in ("paced/instant", "session/followed"):
+        for stream in (False, True):
+            done: Any = await client.chat.completions.create(
+                model=model, messages=HELLO, stream=stream
+            )
+            if stream:
+                assert [chunk async for chunk in done]
+    followed = app.state.doors.feeds._uses
+
+    def left() -> bool:
+        return not [id for id in followed if id.startswith("door_")]
+
+    await eventually(left, within=5, what="feeds of the door's own sessions end with their call")
+    assert "followed" in followed
+
+
+async def test_a_key_makes_a_repetition_the_same_call(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    keyed = {"Idempotency-Key": "the-same"}
+    first, second = [
+        await client.chat.completions.create(
+            model="paced/steady", messages=HELLO, extra_headers=keyed
+        )
+        for _ in range(2)
+    ]
+    assert first.id == second.id
+    assert first.choices == second.choices
+    text, _, chunks = await streamed(client, "paced/steady", extra_headers=keyed)
+    assert (chunks[-1].id, text) == (first.id, first.choices[0].message.content)
+    with pytest.raises(openai.BadRequestError, match="Idempotency-Key"):
+        await client.chat.completions.create(
+            model="paced/steady", messages=[{"role": "user", "content": "Else"}],
+            extra_headers=keyed,
+        )  # fmt: skip
+
+
+async def test_what_was_called_off_is_begun_anew_under_its_key(client: AsyncOpenAI) -> None:
+    keyed = {"Idempotency-Key": "broken-off"}
+    with pytest.raises(openai.APITimeoutError):
+        await client.with_options(timeout=0.4, max_retries=0).chat.completions.create(
+            model="paced/late", messages=HELLO, extra_headers=keyed
+        )
+    done = await client.chat.completions.create(
+        model="paced/late", messages=HELLO, extra_headers=keyed
+    )
+    assert done.choices[0].message.content
