@@ -23,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from actors.providers.references import Resolver, check_form, lacking, references
+from actors.config_files import content_of, first_fault, loaded
+from actors.providers.references import Resolver, check_forms, lacking
 from events.errors import ConfigError
 from events.grants import ServerName
 from events.values import Value
@@ -148,26 +149,12 @@ def configured(path: Path | None) -> ToolServers:
     """
     if path is None:
         return ToolServers()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"the file of tool servers {path} cannot be read: {error}") from None
-    try:
-        return parse(text)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.message}") from None
+    return loaded(path, "the file of tool servers", parse)
 
 
 def parse(text: str) -> ToolServers:
     """The tool servers that such a file defines, checked, without those that it disables."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)  # JSON is YAML
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ConfigError(f"it is neither JSON nor YAML{where}") from None
+    content = content_of(text)
     servers = content.get("mcpServers") if isinstance(content, dict) else None
     if not isinstance(servers, dict):
         raise ConfigError(
@@ -197,12 +184,8 @@ def _spec(name: str, entry: Any) -> ToolServerSpec | None:
             {key: each for key, each in entry.items() if key != "name"} | {"name": name}
         )
     except ValidationError as error:
-        raise ConfigError(f"tool server {name!r}: {_first_fault(error)}") from None
-    for place, reference in references(spec.model_dump()):
-        try:
-            check_form(reference)
-        except ConfigError as error:
-            raise ConfigError(f"tool server {name!r}, {place}: {error.message}") from None
+        raise ConfigError(f"tool server {name!r}: {first_fault(error)}") from None
+    check_forms(spec.model_dump(), f"tool server {name!r}")
     return spec
 
 
@@ -217,7 +200,7 @@ def resolved(
     try:
         filled = ToolServerSpec.model_validate(resolver.resolved(spec.model_dump()))
     except ValidationError as error:
-        raise ConfigError(f"tool server {spec.name!r}: {_first_fault(error)}") from None
+        raise ConfigError(f"tool server {spec.name!r}: {first_fault(error)}") from None
     finally:
         resolver.close()
     return filled, tuple(resolver.found)
@@ -225,19 +208,4 @@ def resolved(
 
 def missing(spec: ToolServerSpec, environment: Mapping[str, str]) -> tuple[str, ...]:
     """What the server needs and does not have; whether Vault has a secret is not asked."""
-    names = (
-        name
-        for _, reference in references(spec.model_dump())
-        for name in lacking(reference, environment)
-    )
-    return tuple(dict.fromkeys(names))
-
-
-def _first_fault(error: ValidationError) -> str:
-    """What is wrong first, where, and what to do; never the value, which may be a secret."""
-    fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {where!r}: check its spelling, or leave it out"
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    return lacking(spec.model_dump(), environment)

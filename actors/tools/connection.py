@@ -38,7 +38,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0  # seconds before it is made again, doubled 
 STEADY: Final = 30.0  # seconds after which it counts as having worked
 LONGEST_ERROR: Final = 2000  # characters
 
-_CLOSED: Final = ("Connection closed", "SSE stream")
+_CLOSED: Final = ("Connection closed", "SSE stream ended")
 """How the client's own words for a connection that has ended begin."""
 
 Elicit = Callable[[types.ElicitRequestParams], Awaitable[types.ElicitResult]]
@@ -131,10 +131,12 @@ class Connection:
             link.heard = asyncio.get_running_loop().time()
 
     def _explained(self, error: MCPError, tool: str) -> ControlRoomError:
+        name, said = self._spec.name, self._hidden(error.message)[:LONGEST_ERROR]
         # Servers use that code for errors of their own.
         if error.code == types.CONNECTION_CLOSED and error.message.startswith(_CLOSED):
             return self._lost(error.message)
-        name, said = self._spec.name, self._hidden(error.message)[:LONGEST_ERROR]
+        if error.code == types.PARSE_ERROR or error.message.startswith("SSE stream failed"):
+            return self._bad(error.message)
         if self.tools is not None and tool not in {one.name for one in self.tools}:
             return ToolNotFound(f"tool server {name!r} has no tool {tool!r}: {said}")
         return ToolError(f"tool server {name!r} answered with error {error.code}: {said}")

@@ -10,7 +10,7 @@ import httpx2
 from mcp.client._transport import TransportStreams
 from mcp.client.streamable_http import streamable_http_client
 
-from actors.tools.stdio import LONGEST_LINE
+from actors.tools.lines import LONGEST_LINE
 
 CONNECT_WITHIN: Final = 30.0  # seconds; how long an answer may take is each call's affair
 

@@ -27,11 +27,12 @@ from mcp.shared.message import SessionMessage
 from actors.parent_death import tied
 from actors.tools.config import ToolServerSpec
 from actors.tools.flood import Flood
+from actors.tools.lines import Lines, TooLong
 from events.errors import ToolUnavailable
 
 _log = logging.getLogger(__name__)
 
-LONGEST_LINE: Final = 48 * 1024 * 1024  # bytes: a result of 32 MB, with its pictures in base64
+ENDLESS: Final = 1024 * 1024 * 1024  # bytes of a line, after which the program is ended
 CHUNK: Final = 64 * 1024
 POLITELY: Final = 2.0  # seconds to end after its input is closed, and again after SIGTERM
 NONSENSE: Final = 5  # lines that are no messages, of which the log tells
@@ -136,25 +137,28 @@ class Program:
     ) -> None:
         assert process.stdout
         flood = Flood(self._spec.name)
-        line = bytearray()
+        lines = Lines()
         try:
             with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
                 while chunk := await process.stdout.read(CHUNK):
-                    *ends, rest = chunk.split(b"\n")
-                    for end in ends:
-                        message = self._message(bytes(line) + end)
-                        line.clear()
+                    for line in lines.taken(chunk):
+                        message = self._message(line)
                         if message is not None and flood.passes(message):
                             await incoming.send(SessionMessage(message))
-                    line += rest
-                    if len(line) > LONGEST_LINE:
+                    if lines.size > ENDLESS:
                         _log.error("%s wrote an endless line, and is ended", self._spec.name)
-                        return
+                        break
         finally:
             self.ended.set()
             incoming.close()
+        with contextlib.suppress(OSError):  # so that it can end, and is not held by a full pipe
+            while await process.stdout.read(CHUNK):
+                pass
 
-    def _message(self, line: bytes) -> types.JSONRPCMessage | None:
+    def _message(self, line: bytes | TooLong) -> types.JSONRPCMessage | None:
+        if isinstance(line, TooLong):
+            _log.warning("%s wrote a line of %d bytes", self._spec.name, line.size)
+            return line.refused()
         if not line.strip():
             return None
         try:
@@ -207,6 +211,9 @@ class Program:
             except TimeoutError:
                 continue
         _kill_group(process.pid, signal.SIGKILL)  # what it has left behind
+        transport = getattr(process, "_transport", None)
+        if transport is not None:  # what it has left behind may hold its pipes
+            transport.close()
 
 
 def child_environment(spec: ToolServerSpec) -> dict[str, str]:

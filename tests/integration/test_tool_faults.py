@@ -91,10 +91,25 @@ async def test_lines_that_are_no_messages_are_left_out(
 async def test_an_endless_line_ends_the_program(
     module_nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.tools.stdio.LONGEST_LINE", 4_000_000)
+    monkeypatch.setattr("actors.tools.lines.LONGEST_LINE", 2_000_000)
+    monkeypatch.setattr("actors.tools.stdio.ENDLESS", 4_000_000)
     async with calling(module_nats_url, stubborn(tmp_path)) as caller:
         assert (await caller.failure("endless"))[0] == "ToolLost"
         assert await caller.text("echo", message="back") == "back"
+
+
+async def test_an_answer_that_is_too_long_harms_only_its_call(
+    module_nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.tools.lines.LONGEST_LINE", 2_000_000)
+    async with calling(module_nats_url, stubborn(tmp_path)) as caller:
+        hanging = await caller.begin("hang")
+        error, message = await caller.failure("big", bytes=3_000_000)
+        assert error == "BadResult"
+        assert "more than can be kept" in message
+        assert await caller.text("echo", message="on") == "on"
+        assert caller.outcomes[hanging].empty()
+        assert len(said(tmp_path, "started")) == 1
 
 
 async def test_a_flood_of_notifications_leaves_other_calls_alone(
