@@ -268,11 +268,16 @@ async def apart(kind: type[Any], argument: Any, place: Mapping[str, Any]) -> Any
     """What `kind().execute(argument)` gives, done in a process of its own that ends with it.
 
     `place` is Ray's `runtime_env`. Cancelled, the process is killed. Raises `ActorGone` where it
-    dies or cannot be had. To be called where Ray runs: in a driver or in an actor.
+    dies, or is not there in time. To be called where Ray runs: in a driver or in an actor.
     """
     remote: Any = ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)(kind)
     handle = remote.options(runtime_env=dict(place)).remote()
     try:
+        try:
+            await asyncio.wait_for(_result(handle.__ray_ready__.remote()), START_LIMIT)
+        except TimeoutError:
+            late = f"the process of {kind.__name__} was not ready in {START_LIMIT:g} s"
+            raise ActorGone(late) from None
         return await _result(handle.execute.remote(argument))
     except RayError as error:
         raise ActorGone(f"the process of {kind.__name__} ended: {_cause(error)}") from error

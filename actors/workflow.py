@@ -166,6 +166,7 @@ class WorkflowActor:
                 output=await self._text(result["output"]),
                 result=await self._text(orjson.dumps(result, option=orjson.OPT_SORT_KEYS).decode()),
                 duration_ms=round(duration * 1000, 3),
+                versions=reply.get("versions", {}),
             )
         }
 

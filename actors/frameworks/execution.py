@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypedDict
 
 from actors.frameworks.port import BadWorkflow, Doors, Result, WorkflowFault, leaves, said
 from actors.frameworks.registry import framework
+
+_AGENT_FRAMEWORK = (
+    "agent-framework-core",
+    "agent-framework-openai",
+    "agent-framework-orchestrations",
+)
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "agent_framework": _AGENT_FRAMEWORK,
+    "autogen": _AGENT_FRAMEWORK,
+    "crewai": ("crewai",),
+    "langchain": ("langchain", "langchain-core", "langchain-openai"),
+}
+"""What decides how a workflow runs: another version may ask otherwise."""
 
 
 class Request(TypedDict):
@@ -31,6 +47,8 @@ class Reply(TypedDict, total=False):
 
     result: Result
     fault: Fault
+    versions: dict[str, str]
+    """Of the framework's packages, where it gave a result."""
 
 
 async def execute(request: Request) -> Reply:
@@ -44,7 +62,13 @@ async def execute(request: Request) -> Reply:
     except Exception as error:
         # Frameworks raise whatever they like; an error of theirs crosses as text, or not at all.
         return {"fault": _fault(error)}
-    return {"result": result}
+    return {"result": result, "versions": dict(_versions(request["framework"]))}
+
+
+def _versions(name: str) -> Iterator[tuple[str, str]]:
+    for package in PACKAGES.get(name, ()):
+        with suppress(PackageNotFoundError):
+            yield package, version(package)
 
 
 def _fault(error: BaseException) -> Fault:

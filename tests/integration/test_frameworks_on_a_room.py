@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.frameworks.execution import Reply, Request
+from actors.frameworks.execution import PACKAGES, Reply, Request
 from actors.tools.config import ToolServers, ToolServerSpec
 from actors.workflow import WorkflowActor
 from api.rerunning import rerun
@@ -108,7 +108,9 @@ async def test_two_agents_and_a_tool_run_and_replay_with_everything_else_stopped
                 continue
     events = await room.store.read("s1")
     kinds = [event.data for event in events]
-    assert any(isinstance(one, RunCompleted) for one in kinds), kinds[-3:]
+    ends = [one for one in kinds if isinstance(one, RunCompleted)]
+    assert ends, kinds[-3:]
+    assert set(ends[0].versions) == set(PACKAGES[framework])
     assert [one.use.name for one in kinds if isinstance(one, ToolCalled)] == ["words__shout"]
     assert [one.text for one in kinds if isinstance(one, ToolReturned)] == ["OWLS AT NIGHT"]
     asked = [one.participant for one in kinds if isinstance(one, RunAsked)]
