@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from actors.config_files import content_of, first_fault, loaded
 from actors.providers.http_errors import Secrets
 from actors.providers.port import Provider
-from actors.providers.references import Discreet, Resolver, check_form, lacking, references
+from actors.providers.references import Discreet, Resolver, check_forms, lacking
 from actors.providers.registry import provider_type
 from events.errors import ConfigError
-from events.faults import faults
 from events.values import Value
 
 
@@ -96,30 +96,16 @@ def configured(path: Path | None, environment: Mapping[str, str]) -> Providers:
 
 def load(path: Path) -> tuple[ProviderSpec, ...]:
     """The providers that the file at `path` defines, checked."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"the provider file {path} cannot be read: {error}") from None
-    try:
-        return parse(text)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.message}") from None
+    return loaded(path, "the provider file", parse)
 
 
 def parse(text: str) -> tuple[ProviderSpec, ...]:
     """The providers that a provider file with this text defines, checked."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)  # JSON is YAML
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ConfigError(f"it is neither JSON nor YAML{where}") from None
+    content = content_of(text)
     try:
         file = ProviderFile.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_first_fault(error)) from None
+        raise ConfigError(first_fault(error, "the file")) from None
     seen: set[str] = set()
     for spec in file.providers:
         if spec.id in seen:
@@ -132,11 +118,7 @@ def parse(text: str) -> tuple[ProviderSpec, ...]:
 def check(spec: ProviderSpec) -> None:
     """Raise a `ConfigError` where the type or an option is unknown or a `${...}` is malformed."""
     _options(spec, spec.config)
-    for place, reference in references(spec.config):
-        try:
-            check_form(reference)
-        except ConfigError as error:
-            raise ConfigError(f"provider {spec.id!r}, {place}: {error.message}") from None
+    check_forms(spec.config, f"provider {spec.id!r}")
 
 
 def create(spec: ProviderSpec, environment: Mapping[str, str]) -> Provider:
@@ -166,30 +148,13 @@ def missing(spec: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, ..
     Environment variables by their name, files that cannot be read as `file:/path`. Whether Vault
     has a secret is not asked.
     """
-    return tuple(
-        dict.fromkeys(
-            name
-            for _, reference in references(spec.config)
-            for name in lacking(reference, environment)
-        )
-    )
+    return lacking(spec.config, environment)
 
 
 def _options(spec: ProviderSpec, config: Any) -> Any:
     try:
         return provider_type(spec.type).Options.model_validate(config)
     except ValidationError as error:
-        raise ConfigError(f"provider {spec.id!r}: {_first_fault(error)}") from None
+        raise ConfigError(f"provider {spec.id!r}: {first_fault(error)}") from None
     except ConfigError as error:
         raise ConfigError(f"provider {spec.id!r}: {error.message}") from None
-
-
-def _first_fault(error: ValidationError) -> str:
-    """What is wrong first, where, and what to do; never the value, which may be a key."""
-    found = error.errors(include_input=False, include_url=False)
-    where = ".".join(str(part) for part in found[0]["loc"]) or "the file"
-    if found[0]["type"] == "extra_forbidden":
-        return f"unknown key {where!r}: check its spelling, or leave it out"
-    if found[0]["type"] == "missing":
-        return f"{where!r} is missing"
-    return f"{where}: {faults(found)[0].message}"

@@ -43,8 +43,7 @@ def references(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
             yield from references(each, f"{place}.{index}")
 
 
-def check_form(reference: str) -> None:
-    """Raise a `ConfigError` where that can stand for nothing."""
+def _check_form(reference: str) -> None:
     kind, colon, rest = reference.partition(":")
     said = f"'${{{reference}}}'"
     if not colon:
@@ -60,8 +59,28 @@ def check_form(reference: str) -> None:
         raise ConfigError(f"{said} is neither ${{NAME}}, ${{file:/path}} nor ${{vault:...}}")
 
 
-def lacking(reference: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """What has to be set or put there before it can be read; Vault itself is not asked."""
+def check_forms(value: Any, owner: str) -> None:
+    """Raise a `ConfigError` where a `${...}` within the owner's `value` can stand for nothing."""
+    for place, reference in references(value):
+        try:
+            _check_form(reference)
+        except ConfigError as error:
+            raise ConfigError(f"{owner}, {place}: {error.message}") from None
+
+
+def lacking(value: Any, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What has to be set or put there before each `${...}` within `value` can be read.
+
+    Environment variables by their name, files that cannot be read as `file:/path`. Whether Vault
+    has a secret is not asked.
+    """
+    names = (
+        name for _, reference in references(value) for name in _lacking(reference, environment)
+    )
+    return tuple(dict.fromkeys(names))
+
+
+def _lacking(reference: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     kind, colon, rest = reference.partition(":")
     if not colon:
         return () if environment.get(reference) else (reference,)

@@ -64,7 +64,7 @@ def test_the_form_of_the_blueprint_and_yaml() -> None:
         ({"command": "x", "headers": {"a": "b"}}, "`headers` does not go with `command`"),
         ({"url": "http://x", "env": {"a": "b"}}, "`env` does not go with `url`"),
         ({"command": "x", "replicas": 2}, "`replicas` are for servers that are reached"),
-        ({"command": "x", "timeout": 600_000}, "timeout: Input should be less than or equal"),
+        ({"command": "x", "timeout": 600_000}, "timeout: has to be at most"),
         ({"command": "x", "env": {"KEY": "${no name}"}}, "env.KEY: '${no name}' is not the name"),
         ("npx", "it has to be an object"),
     ],
