@@ -98,7 +98,12 @@ class Caller:
 
     async def listed(self) -> Listing:
         """What its actor says of the server once that is up."""
-        await eventually(lambda: self.actor.listing().up, within=60, what="the tool server")
+
+        def listed() -> bool:
+            listing = self.actor.listing()
+            return listing.up and listing.tools is not None
+
+        await eventually(listed, within=60, what="the tool server")
         return self.actor.listing()
 
 
