@@ -111,3 +111,23 @@ async def test_changes_of_the_list_are_followed(
         assert blob is not None
         assert "extra" in {tool["name"] for tool in json.loads(caller.blobs.get(blob))}
         assert await caller.text("extra") == "extra is done"
+
+
+async def test_replicas_share_the_calls_of_a_server(module_nats_url: str, tmp_path: Path) -> None:
+    async with (
+        modern("http", tmp_path) as spec,
+        calling(module_nats_url, spec) as first,
+        calling(module_nats_url, spec) as second,
+    ):
+        await first.listed()
+        await second.listed()
+        steps = [await first.begin("wait") for _ in range(12)]
+
+        def under_way() -> list[int]:
+            return [caller.actor.listing().calls for caller in (first, second)]
+
+        await eventually(lambda: sum(under_way()) == 12, within=20, what="every call, once")
+        assert min(under_way()) > 0
+        for step in steps:
+            await first.cancel(step)
+        await eventually(lambda: sum(under_way()) == 0, within=20, what="the end of all")
