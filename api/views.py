@@ -64,6 +64,11 @@ SessionId = Annotated[
 TurnId = Annotated[Id, Path(description="the turn's id", openapi_examples={"a": {"value": "t1"}})]
 After = Annotated[int, Query(ge=0, le=MAX_SEQUENCE, description=CURSOR)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="most items in one answer")]
+Page = Annotated[
+    str | None,
+    Query(max_length=256, description="'next' of the page before; without it the first page"),
+]
+Tag = Annotated[str | None, Query(max_length=128, description="only those that have it")]
 Wait = Annotated[
     float | None,
     Query(

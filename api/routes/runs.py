@@ -29,7 +29,7 @@ from api.run_views import (
     view_of_run,
 )
 from api.strict_json import StrictJSONRoute
-from api.views import IdempotencyKey, Limit, SessionId, TurnAccepted, Wait, command_id
+from api.views import IdempotencyKey, Limit, Page, SessionId, Tag, TurnAccepted, Wait, command_id
 from api.waiting import post
 from events.config import SessionConfig
 from events.values import Id, Message
@@ -96,11 +96,8 @@ async def start_run(
 async def list_runs(
     doors: Inside,
     limit: Limit = 50,
-    cursor: Annotated[
-        str | None,
-        Query(max_length=256, description="'next' of the page before; without it the first page"),
-    ] = None,
-    tag: Annotated[str | None, Query(max_length=128, description="only those that have it")] = None,
+    cursor: Page = None,
+    tag: Tag = None,
 ) -> RunPage:
     """The runs, the latest first."""
     await all_caught_up(doors)

@@ -26,9 +26,11 @@ from api.views import (
     IdempotencyKey,
     Limit,
     NewSession,
+    Page,
     SessionChanges,
     SessionId,
     SessionView,
+    Tag,
     command_id,
 )
 from events.config import SessionConfig
@@ -78,11 +80,8 @@ async def create_session(
 async def list_sessions(
     doors: Inside,
     limit: Limit = 50,
-    cursor: Annotated[
-        str | None,
-        Query(max_length=256, description="'next' of the page before; without it the first page"),
-    ] = None,
-    tag: Annotated[str | None, Query(max_length=128, description="only those that have it")] = None,
+    cursor: Page = None,
+    tag: Tag = None,
     status: Annotated[Status | None, Query(description="only those in this state")] = None,
 ) -> SessionPage:
     """The sessions, the latest first.
