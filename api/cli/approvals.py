@@ -97,7 +97,7 @@ def _decide(
         decide = client.approve if granted else client.deny
         done = await decide(session, one["turn"], one["step"], reason)
         said = f"{one['name']} ({one['step']}) is {'allowed' if granted else 'not allowed'}"
-        return _say(done, said, as_json=as_json)
+        return room.say(done, said, as_json=as_json)
 
     room.with_room(url, work)
 
@@ -127,7 +127,7 @@ def answer(
             content=None if decline else parsed(content or "{}"),
             question=one["question"],
         )
-        return _say(done, f"{one['name']} ({one['step']}) is told", as_json=as_json)
+        return room.say(done, f"{one['name']} ({one['step']}) is told", as_json=as_json)
 
     room.with_room(url, work)
 
@@ -179,11 +179,3 @@ async def described(client: RoomClient, one: Mapping[str, Any]) -> Text:
 
             line.append(f"\n    form: {safe_line(json.dumps(one['form']))}", style="dim")
     return line
-
-
-def _say(done: dict[str, Any], said: str, *, as_json: bool) -> int:
-    if as_json:
-        room.print_json(done)
-    else:
-        room.console().print(said, soft_wrap=True, markup=False)
-    return room.OK

@@ -54,7 +54,7 @@ def cancel(
 
     async def work(client: RoomClient) -> int:
         done = await client.cancel_turn(session, turn or await under_way(client, session))
-        return _say(done, f"turn {done['turn']} is called off", as_json=as_json)
+        return room.say(done, f"turn {done['turn']} is called off", as_json=as_json)
 
     room.with_room(url, work)
 
@@ -145,14 +145,6 @@ def _change(
     as_json: bool,
 ) -> None:
     async def work(client: RoomClient) -> int:
-        return _say(await change(client), said, as_json=as_json)
+        return room.say(await change(client), said, as_json=as_json)
 
     room.with_room(url, work)
-
-
-def _say(done: dict[str, Any], said: str, *, as_json: bool) -> int:
-    if as_json:
-        room.print_json(done)
-    else:
-        room.console().print(said, soft_wrap=True)
-    return room.OK

@@ -75,11 +75,7 @@ def save(
     async def work(client: RoomClient) -> int:
         kind = "toolchain" if toolchain else "room"
         saved = await client.save_preset(name, kind, read_object(file))
-        if as_json:
-            room.print_json(saved)
-        else:
-            room.console().print(f"{saved['kind']} {saved['name']} is saved", soft_wrap=True)
-        return room.OK
+        return room.say(saved, f"{saved['kind']} {saved['name']} is saved", as_json=as_json)
 
     room.with_room(url, work)
 
@@ -90,11 +86,7 @@ def delete(name: Name, url: Url = None, as_json: AsJson = False) -> None:
 
     async def work(client: RoomClient) -> int:
         deleted = await client.delete_preset(name)
-        if as_json:
-            room.print_json(deleted)
-        else:
-            room.console().print(f"{name} is deleted", soft_wrap=True)
-        return room.OK
+        return room.say(deleted, f"{name} is deleted", as_json=as_json)
 
     room.with_room(url, work)
 

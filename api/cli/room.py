@@ -24,6 +24,9 @@ T = TypeVar("T")
 PIPED = 160
 """Cells of a line of a table that goes into a pipe."""
 
+PAGE = 200
+"""Items that are asked for at once."""
+
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 Url = Annotated[
@@ -145,3 +148,27 @@ def console() -> Console:
 def print_json(value: Any) -> None:
     """One line of JSON, in ASCII."""
     print(json.dumps(value), flush=True)
+
+
+def say(done: dict[str, Any], said: str, *, as_json: bool) -> int:
+    """Say that something is done, or print all of it as JSON; the code of a command that did it."""
+    if as_json:
+        print_json(done)
+    else:
+        console().print(said, soft_wrap=True)
+    return OK
+
+
+async def listed(
+    page: Callable[[int, str | None], Awaitable[Mapping[str, Any]]], key: str, limit: int
+) -> list[dict[str, Any]]:
+    """The first `limit` items that `page` gives under `key`, a page of it after the other."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        got = await page(min(PAGE, limit - len(found)), cursor)
+        found += got[key]
+        cursor = got["next"]
+        if cursor is None:
+            break
+    return found

@@ -38,7 +38,6 @@ REPLAY_EPILOG = room.epilog(
     {"control-room runs replay run_abc123": "needs no model and no tool server, and costs nothing"},
     "0 where the replay is identical, 1 where it diverges or cannot be made, 2 for wrong use.",
 )
-_PAGE = 200
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id; 'runs' lists them.")]
 Turn = Annotated[
@@ -59,7 +58,7 @@ def runs(
         return
 
     async def work(client: RoomClient) -> int:
-        found = await _runs(client, limit)
+        found = await room.listed(client.runs, "runs", limit)
         if as_json:
             room.print_json({"runs": found})
         elif found:
@@ -69,18 +68,6 @@ def runs(
         return room.OK
 
     room.with_room(url, work)
-
-
-async def _runs(client: RoomClient, limit: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        page = await client.runs(min(_PAGE, limit - len(found)), cursor)
-        found += page["runs"]
-        cursor = page["next"]
-        if cursor is None:
-            break
-    return found
 
 
 def _print(found: list[dict[str, Any]]) -> None:
@@ -125,11 +112,7 @@ def cancel(run: RunArgument, url: Url = None, as_json: AsJson = False) -> None:
 
     async def work(client: RoomClient) -> int:
         done = await client.cancel_run(run)
-        if as_json:
-            room.print_json(done)
-        else:
-            room.console().print(f"run {run} is called off", soft_wrap=True)
-        return room.OK
+        return room.say(done, f"run {run} is called off", as_json=as_json)
 
     room.with_room(url, work)
 

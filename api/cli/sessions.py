@@ -32,7 +32,6 @@ PROVIDERS_EPILOG = room.epilog(
 )
 NARROW = 120
 """Cells below which a table of sessions shows only what finds one."""
-_PAGE = 200
 
 
 def sessions(
@@ -43,7 +42,7 @@ def sessions(
     """List the sessions of the room, the latest first."""
 
     async def work(client: RoomClient) -> int:
-        found = await _sessions(client, limit)
+        found = await room.listed(client.sessions, "sessions", limit)
         if as_json:
             room.print_json({"sessions": found})
         elif found:
@@ -55,18 +54,6 @@ def sessions(
         return room.OK
 
     room.with_room(url, work)
-
-
-async def _sessions(client: RoomClient, limit: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        page = await client.sessions(min(_PAGE, limit - len(found)), cursor)
-        found += page["sessions"]
-        cursor = page["next"]
-        if cursor is None:
-            break
-    return found
 
 
 def _sessions_table(found: list[dict[str, Any]], *, narrow: bool) -> Table:
