@@ -15,6 +15,7 @@ from pydantic import Field
 from actors import subjects
 from actors.addresses import WorkflowAddress
 from actors.bus import Msg
+from actors.frameworks.registry import repeatable
 from actors.messages import Outcome, Receipt, RunWorkflow
 from actors.run_tokens import RunToken
 from api.doors import Doors
@@ -80,6 +81,12 @@ async def rerun(doors: Doors, session: str, turn: str) -> RerunReport:
     state = (await doors.states.get(session)).turns.get(turn)
     if state is None or state.run is None:
         raise ProblemError("not-found", f"session {session!r} has no run {turn!r}")
+    if not repeatable(state.run.framework):
+        raise ProblemError(
+            "refused",
+            f"a run of {state.run.framework} is not replayed: it would start the workflow on its"
+            " server again, with all that this does there",
+        )
     if state.status not in ("completed", "failed"):
         raise ProblemError("refused", f"the run is {state.status}: replay what has ended by itself")
     recorded = RecordedRun.of(await doors.states.turn_events(session, turn), turn)

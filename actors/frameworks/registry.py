@@ -23,6 +23,9 @@ BUILT_IN = {
     "n8n": "actors.frameworks.n8n:N8n",
 }
 
+ONCE = frozenset({"n8n"})
+"""Those whose workflows are started elsewhere, and do there what is not to be done twice."""
+
 
 class FrameworkType(Protocol):
     """A class of frameworks."""
@@ -35,6 +38,14 @@ class FrameworkType(Protocol):
 def known_frameworks() -> tuple[str, ...]:
     """The names of all frameworks, in order."""
     return tuple(sorted({*BUILT_IN, *entry_points(group=GROUP).names}))
+
+
+def repeatable(name: str) -> bool:
+    """Whether a workflow of that framework may be started again, to go on or to be compared.
+
+    Frameworks of other distributions are expected to be. Nothing is imported.
+    """
+    return name not in ONCE
 
 
 def framework(name: str) -> Framework:

@@ -1,0 +1,40 @@
+"""A workflow on an n8n server, run by a room: what is done there is done once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rooms import LocalRoom, local_room
+from tests.servers.n8n import n8n_server
+
+pytestmark = pytest.mark.integration
+
+
+async def run(room: LocalRoom, id: str, models: str = "architect", **config: Any) -> dict[str, Any]:
+    """A run of that workflow, when it has ended."""
+    body = {
+        "run_id": id,
+        "framework": {"type": "n8n", "config": config},
+        "models": dict.fromkeys(models.split(), "paced/instant"),
+        "inputs": {"topic": "owls"},
+    }
+    answer = await room.http.post("/v1/runs?wait=20", json=body, timeout=40)
+    assert answer.status_code in (200, 201), answer.text
+    return dict(answer.json())
+
+
+async def test_a_run_is_not_replayed_as_that_would_start_its_workflow_again(
+    tmp_path: Path,
+) -> None:
+    async with local_room(tmp_path) as room, n8n_server() as n8n:
+        ended = await run(room, "r1", "architect critic", webhook_url=f"{n8n.url}/webhook/whole")
+        assert ended["status"] == "completed"
+        refused = await room.http.post("/v1/runs/r1/replay")
+        assert refused.status_code == 409
+        assert "would start the workflow on its server again" in refused.json()["detail"]
+        assert len(n8n.sent) == 1
+        kept = await room.http.post("/v1/sessions/r1/replay")
+        assert kept.json()["identical"] is True
