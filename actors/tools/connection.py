@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -37,9 +38,16 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0  # seconds before it is made again, doubled while that fails
 STEADY: Final = 30.0  # seconds after which it counts as having worked
 LONGEST_ERROR: Final = 2000  # characters
+CALLED_OFF: Final = 600.0
+"""Seconds in which a call that was called off may still ask: its server need not have noticed."""
 
 _CLOSED: Final = ("Connection closed", "SSE stream ended")
 """How the client's own words for a connection that has ended begin."""
+
+UNCLEAR: Final = (
+    "nobody can tell who is asked: another call is open or was called off lately, or none is open."
+    " Ask again during a call that is alone"
+)
 
 Elicit = Callable[[types.ElicitRequestParams], Awaitable[types.ElicitResult]]
 
@@ -74,7 +82,8 @@ class Connection:
         self._attempting = False
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._elicits: list[Elicit] = []
+        self._elicits: list[Elicit] = []  # of the calls that are open on the link
+        self._called_off = -math.inf  # when one on this link was, last
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -104,7 +113,8 @@ class Connection:
         """
         link = await self.ready()
         _asking.set(elicit)
-        self._elicits.append(elicit)
+        elicits = self._elicits
+        elicits.append(elicit)
         try:
             try:
                 return await link.client.call_tool(tool, arguments, progress_callback=progress)
@@ -126,8 +136,12 @@ class Connection:
             raise self._lost(cause(error)) from None
         except RuntimeError as error:  # what is structured does not fit the server's own schema
             raise self._bad(str(error)) from None
+        except asyncio.CancelledError:
+            if elicits is self._elicits:
+                self._called_off = asyncio.get_running_loop().time()
+            raise
         finally:
-            self._elicits.remove(elicit)
+            elicits.remove(elicit)
             link.heard = asyncio.get_running_loop().time()
 
     def _explained(self, error: MCPError, tool: str) -> ControlRoomError:
@@ -154,17 +168,27 @@ class Connection:
     async def _elicited(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        """Pass on what the server asks to the call that it asks for.
-
-        A program that speaks a version of before 2026 does not say which: then it is the latest.
-        """
-        elicit = _asking.get() or (self._elicits[-1] if self._elicits else None)
+        """Pass on what the server asks to the call that it asks for, where it is sure which."""
+        elicit = self._asker()
         if elicit is None:
-            return types.ErrorData(code=types.INVALID_REQUEST, message="nobody called a tool")
+            _log.warning("%s asks a person, and nobody can tell whom", self._spec.name)
+            return types.ErrorData(code=types.INVALID_REQUEST, message=UNCLEAR)
         try:
             return await elicit(params)
         except ToolError as error:
             return types.ErrorData(code=types.INVALID_PARAMS, message=error.message)
+
+    def _asker(self) -> Elicit | None:
+        """The call that asks.
+
+        A program that speaks a version of before 2026 does not say which that is. Calls of all
+        sessions share the connection, so it is never guessed: no other may be able to ask.
+        """
+        known = _asking.get()
+        if known is not None:
+            return known if known in self._elicits else None
+        lately = asyncio.get_running_loop().time() - self._called_off < CALLED_OFF
+        return self._elicits[0] if len(self._elicits) == 1 and not lately else None
 
     # --- readiness -------------------------------------------------------------------------------
 
@@ -226,6 +250,7 @@ class Connection:
         """One connection, until it ends."""
         async with linked(self._spec, self._hidden, self._elicited, self._listed) as link:
             self._link, self.tools, self.problem = link, link.tools, ""
+            self._elicits, self._called_off = [], -math.inf
             self.protocol, self.implementation = link.protocol, link.implementation
             _log.info("tool server %s is up (MCP %s)", self._spec.name, self.protocol)
             await self._tell()

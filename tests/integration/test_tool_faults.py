@@ -14,7 +14,7 @@ import pytest
 from actors.tools.stdio import end_orphans
 from events.tools import ElicitationAnswered
 from events.values import Blob
-from tests.integration.tool_calls import calling, stubborn
+from tests.integration.tool_calls import Caller, calling, stubborn
 from tests.waiting import eventually
 
 
@@ -195,6 +195,27 @@ async def test_what_a_tool_asks_reaches_the_person_and_the_answer_reaches_the_to
         assert returned is not None
         assert isinstance(returned.text, str)
         assert json.loads(returned.text)["content"] == {"colour": "red"}
+
+
+async def test_where_it_is_unclear_which_call_asks_nobody_is_asked(
+    module_nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(caller: Caller) -> bool:
+        outcome = await caller.call("asks")
+        return outcome.returned is not None and "nobody can tell who is asked" in str(
+            outcome.returned.text
+        )
+
+    async with calling(module_nats_url, stubborn(tmp_path)) as caller:
+        await caller.listed()
+        other = await caller.begin("hang")  # of whichever session: it may be this one that asks
+        await eventually(lambda: said(tmp_path, "called") == ["hang"], within=20, what="the call")
+        assert await refused(caller)
+        await caller.cancel(other)
+        await eventually(lambda: caller.actor.idle > 0, within=10, what="nobody calls")
+        assert await refused(caller)  # the other may go on on the server, and ask
+        monkeypatch.setattr("actors.tools.connection.CALLED_OFF", 0.0)
+        assert (await caller.outcome(await caller.begin("asks"))).elicited is not None
 
 
 async def test_an_idle_connection_is_tried_before_a_call(

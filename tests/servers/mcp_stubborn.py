@@ -137,6 +137,8 @@ def talk(id: Any, name: str, arguments: dict[str, Any], token: Any) -> None:
             sys.stderr.flush()
             say(id=id, error={"code": -32000, "message": f"wrong: {os.environ.get('SECRET')}"})
         case "asks":
+            _answered.clear()
+            _answers.clear()
             say(
                 id="question",
                 method="elicitation/create",
