@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.servers.web import served
+
 TENANT, CLIENT, SECRET = "a-tenant", "a-client", "marked-client-secret-44d2"
 
 
@@ -51,11 +53,5 @@ async def token_server() -> AsyncIterator[TokenServer]:
     server = TokenServer()
     app = web.Application()
     app.router.add_post("/{path:.*}", server.post)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app) as server.url:
         yield server
-    finally:
-        await runner.cleanup()

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import aiohttp
 from aiohttp import web
 
+from tests.servers.web import served
+
 Work = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """From what the webhook was sent to what the last node gives."""
 
@@ -128,17 +130,12 @@ async def n8n_server(key: str = "key-of-this-test") -> AsyncIterator[N8nServer]:
     app.router.add_post("/webhook/{path}", server.webhook)
     app.router.add_get("/api/v1/executions/{id}", server.execution)
     app.router.add_post("/api/v1/executions/{id}/stop", server.execution)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield server
-    finally:
-        for execution in server.executions.values():
-            if execution.work is not None:
-                execution.work.cancel()
-                with suppress(asyncio.CancelledError):
-                    await execution.work
-        await runner.cleanup()
+    async with served(app) as server.url:
+        try:
+            yield server
+        finally:
+            for execution in server.executions.values():
+                if execution.work is not None:
+                    execution.work.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await execution.work

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from tests.servers.web import served
+
 HANG: Final = "hang"
 """Send nothing more until the client goes away."""
 CUT: Final = "cut"
@@ -143,12 +145,5 @@ async def listening(server: ScriptedServer) -> AsyncIterator[None]:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/{path:.*}", server.post)
     app.router.add_get("/{path:.*}", server.page)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app) as server.url:
         yield
-    finally:
-        await runner.cleanup()

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from tests.servers.web import served
+
 TOKEN: Final = "marked-vault-token-3c1e"
 ROLE, SECRET_ID = "a-role", "marked-secret-id-88d1"
 ROLE_TOKEN: Final = "marked-role-token-52aa"
@@ -72,11 +74,5 @@ async def vault_server() -> AsyncIterator[VaultServer]:
     server = VaultServer()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app) as server.url:
         yield server
-    finally:
-        await runner.cleanup()

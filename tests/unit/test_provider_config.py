@@ -31,6 +31,7 @@ from tests.servers.dialects.dialect import Dialect
 from tests.servers.dialects.lmstudio import LMStudioDialect
 from tests.servers.dialects.ollama import OllamaDialect
 from tests.servers.scripted import ScriptedServer, listening
+from tests.servers.web import served
 
 SECRET = "marked-secret-0a1b2c"
 
@@ -262,11 +263,5 @@ async def test_other_programs_on_those_ports_are_passed_over(type: str, body: st
 
     app = web.Application()
     app.router.add_get("/{path:.*}", anything)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app) as url:
         assert await discover([place(type, url)], patience=2) == ()
-    finally:
-        await runner.cleanup()
