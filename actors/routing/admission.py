@@ -28,7 +28,7 @@ from events.tools import (
     ToolFailed,
     ToolReturned,
 )
-from events.turns import DEADLINE, Step
+from events.turns import DEADLINE, Step, Turn
 from events.types import (
     BudgetRefused,
     BudgetReserved,
@@ -69,6 +69,21 @@ def admit(session: Session, given: Given, draws: Collection[str]) -> None:
     if why is not None:
         where = ", ".join(part for part in (session.stream, given.turn, given.step) if part)
         raise Refused(f"{given.data.type} does not fit ({where}): {why}")
+
+
+def awaited(
+    turn: Turn,
+    key: str,
+    decision: BudgetReserved | BudgetRefused | ApprovalGranted | ApprovalDenied,
+) -> bool:
+    """Whether a step still waits for the decision on it, which a pause may have held back.
+
+    What was held back with it may have cancelled the step. Engines before the third go on with a
+    step that was cancelled, as their sessions have recorded it.
+    """
+    if turn.started is not None and turn.started.semantics.engine < 3:
+        return True
+    return turn.steps[key].outcome in (None, decision)
 
 
 def _created(session: Session, given: Given) -> Why:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from actors.routing import asking, calling, context, workflow
-from actors.routing.admission import admit
+from actors.routing.admission import admit, awaited
 from actors.routing.asking import Asking, Texts
 from actors.routing.batch import Batch, Given, compare
 from actors.routing.engine import TurnEngine
@@ -285,14 +285,17 @@ class SessionMachine:
                 return asking.outcome(key, data, self.texts)
 
     def _feed(self, batch: Batch, key: str, outcome: Any) -> None:
+        turn = self.session.open
         if self.session.status == "paused":
             self._held[key] = outcome
-        elif isinstance(outcome, BudgetReserved | BudgetRefused) and self._engine is not None:
-            made = self._payment.decided(key, outcome)
-            self._emit(batch, self._record(batch, self._open(), key, made))
-        elif isinstance(outcome, ApprovalGranted | ApprovalDenied):
-            made = calling.decided(self._open().steps[key], outcome)
-            self._emit(batch, self._record(batch, self._open(), key, made))
+        elif isinstance(outcome, BudgetReserved | BudgetRefused | ApprovalGranted | ApprovalDenied):
+            if turn is None or not awaited(turn, key, outcome):
+                return  # it was held back in a pause, and comes too late
+            if isinstance(outcome, BudgetReserved | BudgetRefused):
+                made = self._payment.decided(key, outcome)
+            else:
+                made = calling.decided(turn.steps[key], outcome)
+            self._emit(batch, self._record(batch, turn, key, made))
         elif self._engine is not None:
             instead = self._instead(key) if isinstance(outcome, Failure) else None
             self._emit(batch, self._engine.feed(key, outcome) if instead is None else instead)
