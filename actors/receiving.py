@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from actors import returning, running
+from actors.awaited import awaited, by_router
 from actors.deciding import Decision
 from actors.messages import Accounted, Outcome
 from actors.routing.batch import Given
@@ -42,14 +43,13 @@ def receive(session: Session, outcome: Outcome) -> Decision:
     if counted is not None and session.open is turn and step.outcome is None:
         if (again := _asked_again(session, outcome, step)) is not None:
             return again
-        return Decision((_given(session, outcome, counted, step),), turn.id, "open")
+        return Decision((_given(outcome, counted, step),), turn.id, "open")
     if counted is not None and step.outcome == counted:
         return Decision(turn=turn.id, state="open")
-    return Decision((_given(session, outcome, _discarded(outcome, step), step),))
+    return Decision((_given(outcome, _discarded(outcome, step), step),))
 
 
 def _given(
-    session: Session,
     outcome: Outcome,
     data: ModelAnswered | ModelFailed | ModelDiscarded,
     step: Step,
@@ -91,8 +91,7 @@ def _asked_again(session: Session, outcome: Outcome, step: Step) -> Decision | N
     )
     reason = f"the answer broke off: {failed.message}"[:1000]
     again = ModelReasked(attempt=outcome.attempt + 1, reason=reason)
-    asked = Given(again, "router", turn=turn.id, step=step.key, cause=step.position)
-    return Decision((_given(session, outcome, broken, step), asked))
+    return Decision((_given(outcome, broken, step), by_router(again, turn.id, step)))
 
 
 def _discarded(outcome: Outcome, step: Step) -> ModelDiscarded:
@@ -113,7 +112,7 @@ def _discarded(outcome: Outcome, step: Step) -> ModelDiscarded:
 
 def reask(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
     """Nothing was heard of the call: ask again, or give up after `REASKS` times."""
-    step = _waiting(session, key, attempt)
+    step = awaited(session, key, attempt)
     if step is None or session.status == "paused":  # which sends nothing new
         return Decision()
     if attempt > REASKS:
@@ -124,7 +123,7 @@ def reask(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decis
     if (over := _over_budget(session, step)) is not None:
         return fail(session, key=key, attempt=attempt, error=over, unheard=True)
     data = ModelReasked(attempt=attempt + 1, reason="nothing was heard of the call")
-    return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
+    return Decision((by_router(data, key[1], step),))
 
 
 def never_sent(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
@@ -137,7 +136,7 @@ def never_sent(session: Session, *, key: tuple[str, str, str], attempt: int) -> 
     if known or not isinstance(step.outcome, ModelCancelled):
         return Decision()
     data = ModelDiscarded(attempt=attempt, reason="cancelled")
-    return Decision((Given(data, "router", turn=key[1], step=key[2], cause=step.position),))
+    return Decision((by_router(data, key[1], step),))
 
 
 def _over_budget(session: Session, step: Step) -> BudgetExceeded | None:
@@ -162,8 +161,7 @@ def reserved(session: Session, answer: Accounted) -> Decision:
         return Decision()
     if data.attempt == 1:
         known = step.asked is not None or step.reservation is not None
-        given = Given(data, "router", turn=data.turn, step=step.key, cause=step.position)
-        return Decision() if known else Decision((given,))
+        return Decision() if known else Decision((by_router(data, data.turn, step),))
     key = (session.stream, data.turn, step.key)
     if isinstance(data, BudgetReserved):
         return reask(session, key=key, attempt=data.attempt - 1)
@@ -180,7 +178,7 @@ def fail(
     unheard: bool = False,
 ) -> Decision:
     """The call cannot be had at all, or (`unheard`) not be waited for any longer."""
-    step = _waiting(session, key, attempt)
+    step = awaited(session, key, attempt)
     if step is None:
         return Decision()
     if step.called is not None:
@@ -195,13 +193,4 @@ def fail(
         tries=attempt,
         unheard=unheard,
     )
-    return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
-
-
-def _waiting(session: Session, key: tuple[str, str, str], attempt: int) -> Step | None:
-    """The step, where the open turn still waits for that attempt."""
-    turn = session.open
-    if turn is None or turn.id != key[1]:
-        return None
-    step = turn.steps.get(key[2])
-    return step if step and step.outcome is None and step.attempt == attempt else None
+    return Decision((by_router(data, key[1], step),))

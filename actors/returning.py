@@ -6,6 +6,7 @@ that it may have been carried out.
 
 from __future__ import annotations
 
+from actors.awaited import awaited, by_router
 from actors.deciding import Decision
 from actors.messages import Outcome
 from actors.routing.batch import Given
@@ -34,9 +35,8 @@ def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decis
 
 def lost(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
     """Nothing is heard of the call."""
-    turn = session.open
-    step = turn.steps.get(key[2]) if turn and turn.id == key[1] else None
-    if step is None or step.called is None or step.outcome or step.attempt != attempt:
+    step = awaited(session, key, attempt)
+    if step is None or step.called is None:
         return Decision()
     error = ToolLost(
         f"nothing was heard of the call of tool server {step.called.server!r}: it may have been"
@@ -56,8 +56,7 @@ def failed(
         retryable=error.retryable,
         unheard=unheard,
     )
-    given = Given(data, "router", turn=key[1], step=step.key, cause=step.position)
-    return Decision((given,))
+    return Decision((by_router(data, key[1], step),))
 
 
 def _given(step: Step, turn: str, data: ToolReturned | ToolFailed | ElicitationRequested) -> Given:

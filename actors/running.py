@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.awaited import awaited, by_router
 from actors.deciding import Decision, NotFound
 from actors.messages import Outcome, RunAsk, RunCall
 from actors.routing.batch import Given
@@ -93,7 +94,7 @@ def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decis
         return Decision()
     failed = outcome.run_failed
     if failed is not None and failed.retryable and step.attempt <= RESTARTS:
-        return _again(turn, step, failed.message)
+        return _again(turn.id, step, failed.message)
     by = f"workflow:{turn.run.framework}" if turn.run else "workflow"
     given = Given(end, by, turn=turn.id, step=step.key, cause=step.position)
     return Decision((given,), turn.id, "open")
@@ -101,17 +102,15 @@ def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decis
 
 def lost(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
     """Nothing is heard of the run: it begins again, or is given up after `RESTARTS` times."""
-    turn = session.open
-    step = turn.steps.get(key[2]) if turn and turn.id == key[1] else None
-    gone = step is None or step.run is None or step.outcome or step.attempt != attempt
-    if turn is None or step is None or gone or session.status == "paused":
+    step = awaited(session, key, attempt)
+    if step is None or step.run is None or session.status == "paused":
         return Decision()
     if attempt > RESTARTS:
         silent = ControlRoomError(
             f"nothing was heard of the run in {attempt} attempts: see the room's log"
         )
         return failed(step, key=key, error=silent, unheard=True)
-    return _again(turn, step, "nothing was heard of the run")
+    return _again(key[1], step, "nothing was heard of the run")
 
 
 def failed(
@@ -125,10 +124,9 @@ def failed(
         retryable=error.retryable,
         unheard=unheard,
     )
-    return Decision((Given(data, "router", turn=key[1], step=step.key, cause=step.position),))
+    return Decision((by_router(data, key[1], step),))
 
 
-def _again(turn: Turn, step: Step, reason: str) -> Decision:
+def _again(turn: str, step: Step, reason: str) -> Decision:
     data = RunRestarted(attempt=step.attempt + 1, reason=reason[:1000])
-    given = Given(data, "router", turn=turn.id, step=step.key, cause=step.position)
-    return Decision((given,), turn.id, "open")
+    return Decision((by_router(data, turn, step),), turn, "open")
