@@ -70,7 +70,7 @@ class TurnColumns:
         panels = [self._panel(seat, each, height) for seat, each in zip(seats, widths, strict=True)]
         yield from _rows(panels, across)
         yield from below
-        yield _status(progress, self.now)
+        yield _status(progress)
 
     def _panel(self, seat: Seat, width: int, height: int) -> Panel:
         calls = self.progress.calls_of(seat.id)
@@ -259,7 +259,7 @@ def decision_label(pattern: str, kind: str) -> str:
     return {"vote": "vote: ", "tally": "count: ", "tool": "tool: "}[kind]
 
 
-def _status(progress: TurnProgress, now: float) -> Text:
+def _status(progress: TurnProgress) -> Text:
     if progress.lost:
         return Text(connection_lost(progress.lost), style="red", no_wrap=True, overflow="ellipsis")
     running = sum(call.running for call in progress.calls.values())

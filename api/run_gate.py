@@ -44,7 +44,7 @@ class Gate:
         except TimeoutError:
             raise RunDiverged(
                 f"{call.what}, whose outcome came after this in the log, which does not happen:"
-                f" {self.schedule.before(call)}"
+                f" {self.schedule.first()}"
             ) from None
 
         def passed_on() -> None:

@@ -146,8 +146,8 @@ class Schedule:
         calls = {call.position for call in self.run.calls}
         return tuple(what for at, what in sorted(self._waits.items()) if at in calls)
 
-    def before(self, call: RecordedCall) -> str:
-        """What has to happen first, before the outcome of `call` is due."""
+    def first(self) -> str:
+        """What has to happen before anything else does."""
         return next((what for _, what in sorted(self._waits.items())), "nothing")
 
     def _next(self) -> str:
