@@ -26,27 +26,54 @@ class _Bounded(httpx2.AsyncByteStream):
         async for chunk in self._stream:
             size += len(chunk)
             if size > LONGEST_LINE:
-                raise httpx2.RemoteProtocolError(f"the answer has more than {LONGEST_LINE} bytes")
+                raise httpx2.StreamError(f"the answer has more than {LONGEST_LINE} bytes")
             yield chunk
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
+class _Refused(httpx2.AsyncByteStream, AsyncIterator[bytes]):
+    """A body that is not read."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, error: Exception) -> None:
+        self._stream = stream
+        self._error = error
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise self._error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 async def _bound(response: httpx2.Response) -> None:
-    # An event stream may go on for ever; its single events are bounded by the client.
-    streamed = response.headers.get("content-type", "").startswith("text/event-stream")
-    if not streamed and isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _Bounded(response.stream)
+    # These errors are the only ones that the client's transport takes as those of one request.
+    stream = response.stream
+    assert isinstance(stream, httpx2.AsyncByteStream)
+    streamed = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):  # a few bytes may stand for more than can be kept
+        why = f"its answer is encoded as {encoding[:40]!r}, which nobody asked for"
+        refused = httpx2.SSEError(why) if streamed else httpx2.StreamError(why)
+        response.stream = _Refused(stream, refused)
+    elif not streamed:
+        # An event stream may go on for ever; its single events are bounded by the client.
+        response.stream = _Bounded(stream)
 
 
 @asynccontextmanager
 async def http_streams(url: str, headers: Mapping[str, str]) -> AsyncIterator[TransportStreams]:
     """The messages to and from the server at `url`, with these headers in every request."""
+    wanted = httpx2.Headers(dict(headers))
+    wanted["accept-encoding"] = "identity"  # what is bounded is what is kept
     timeout = httpx2.Timeout(CONNECT_WITHIN, read=None)
     async with (
         httpx2.AsyncClient(
-            headers=dict(headers), timeout=timeout, event_hooks={"response": [_bound]}
+            headers=wanted, timeout=timeout, event_hooks={"response": [_bound]}
         ) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=LONGEST_LINE) as streams,
     ):
