@@ -29,9 +29,10 @@ def called(step: CallStep, offers: Offers, texts: Texts) -> Made:
         asked_in=step.asked_in,
         call_id=step.call_id,
     )
-    tool, reason = offers.find(step.name, step.participant), step.refused
+    owner = step.owner or step.participant
+    tool, reason = offers.find(step.name, owner), step.refused
     if tool is None:
-        reason = reason or unknown(step.name, offers.names)
+        reason = reason or unknown(step.name, offers.names(owner))
     if reason is not None or tool is None:
         refused = ToolRefused(use=use, reason=reason or "")
         return Made((refused,), Failure(step.name, step.key, "ToolRefused", refused.reason))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,21 +49,23 @@ class Offers:
         """What the participant is offered; None where that is nothing."""
         return self.by_participant.get(participant)
 
-    def find(self, name: str, participant: str | None) -> Tool | None:
-        """The tool of that name, for `participant`, or for a router that calls by itself.
+    def find(self, name: str, owner: str | None) -> Tool | None:
+        """The tool of that name that `owner` is offered; None is a router that calls by itself.
 
         A router may call what any participant may, with approval where one of them needs it.
         """
-        if participant is not None:
-            offer = self.of(participant)
-            return offer.calls.get(name) if offer else None
-        found = [offer.calls[name] for offer in self.by_participant.values() if name in offer.calls]
+        found = [offer.calls[name] for offer in self._of(owner) if name in offer.calls]
         return next((tool for tool in found if tool.approval), found[0] if found else None)
 
-    @property
-    def names(self) -> list[str]:
-        """What a router may call, sorted."""
-        return sorted({name for offer in self.by_participant.values() for name in offer.calls})
+    def names(self, owner: str | None) -> list[str]:
+        """What `owner` may call, sorted."""
+        return sorted({name for offer in self._of(owner) for name in offer.calls})
+
+    def _of(self, owner: str | None) -> Iterable[Offer]:
+        if owner is None:
+            return self.by_participant.values()
+        offer = self.of(owner)
+        return () if offer is None else (offer,)
 
     @classmethod
     def gathered(

@@ -57,7 +57,8 @@ class CallStep(NamedTuple):
     """Call a tool, by the name that it is offered under; `arguments` is JSON text.
 
     `participant` wants it, in its answer of the step `asked_in`, under its own `call_id`; a router
-    that calls by itself is nobody. Where it is `refused`, it is not made, and that says why.
+    that calls by itself is nobody. Where it is `refused`, it is not made, and that says why. Only
+    what its `owner` is offered is called, where that is not whoever wants it.
     """
 
     key: str
@@ -67,6 +68,7 @@ class CallStep(NamedTuple):
     asked_in: str | None = None
     call_id: str = ""
     refused: str | None = None
+    owner: str | None = None
 
     def with_key(self, key: str) -> CallStep:
         """The same step under its own key."""

@@ -8,7 +8,7 @@ from actors.routing.asking import Texts
 from actors.routing.engine import TurnEngine
 from actors.routing.steps import AskStep, CallStep, Emission, Failure
 from actors.routing.tool_loop import token
-from actors.routing.turn import Turn
+from actors.routing.turn import WORKFLOW, Turn
 from events.runs import RunAsked, RunCalled, RunCompleted, RunFailed
 
 PURPOSE = "workflow"
@@ -20,9 +20,9 @@ async def route(turn: Turn) -> Any:
 
 
 def injected(engine: TurnEngine, data: RunAsked | RunCalled, texts: Texts) -> list[Emission]:
-    """What follows from a call of the run."""
+    """What follows from a call of the run, which may call what is granted to the workflow alone."""
     if isinstance(data, RunCalled):
-        call = CallStep("", data.name, texts.read(data.arguments))
+        call = CallStep("", data.name, texts.read(data.arguments), owner=WORKFLOW)
         return engine.inject("call", token(data.name), call.with_key)
     ask = AskStep(
         "",

@@ -16,10 +16,11 @@ from actors.running import decide_call
 from events.errors import ConfigError, Refused
 from events.prices import Prices, Rates
 from events.runs import RunAsked, RunCalled, RunCompleted, RunFailed, RunRestarted
+from events.tools import ToolRefused
 from events.types import BudgetOverrun, ModelAsked, TurnCompleted, TurnFailed
 from events.values import Parameters
 from tests.sessions import Blobs, Driven, config
-from tests.tool_calls import ADD, offered, returned
+from tests.tool_calls import ADD, FIND, RISK, offered, returned
 
 RUN = "run:langchain:1"
 A, B = "a" * 64, "b" * 64
@@ -157,6 +158,25 @@ def test_the_runs_calls_of_tools_may_want_a_person() -> None:
     assert free.carry_out(free.call("no such tool"))[1].count("tool.refused(call:no_such_tool_")
     free.completes()
     free.prove()
+
+
+def test_a_run_calls_no_tool_that_only_a_participant_is_granted() -> None:
+    room = Run()
+    room.facts = room.blobs.put(
+        orjson.dumps(
+            {
+                "a": {"tools": offered(room.blobs, (ADD, RISK))},
+                WORKFLOW: {"tools": offered(room.blobs, (ADD, FIND), approve=())},
+            }
+        ),
+        "application/json",
+    )
+    room.post()
+    assert room.carry_out(room.call(FIND))[1].endswith(f"tool.called(call:{FIND}:1)")
+    assert room.carry_out(room.call(RISK, digest=A))[1].endswith(f"tool.refused(call:{RISK}:1)")
+    assert room.last(ToolRefused).reason == (f"there is no tool '{RISK}': there are {ADD}, {FIND}")
+    room.completes()
+    room.prove()
 
 
 def test_a_run_that_fails_ends_the_turn_with_its_reason() -> None:
