@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from actors import forms
 from actors.messages import (
     AnswerElicitation,
     AnyCommand,
@@ -24,7 +25,7 @@ from actors.messages import (
 )
 from actors.routing.batch import Given
 from events.config import SessionConfig
-from events.errors import BadArguments, ConfigError, Refused, ToolError
+from events.errors import ConfigError, Refused
 from events.faults import faults
 from events.session import Done, Session
 from events.tools import ApprovalDenied, ApprovalGranted, ElicitationAnswered
@@ -320,25 +321,20 @@ def _answer(command: AnswerElicitation, turn: Turn, step: Step) -> Decision:
         raise Refused(f"question {question!r} was answered already, or its call is over")
     if command.content is not None and command.action != "accept":
         raise ConfigError("'content' goes with the action 'accept' alone: leave it out")
-    form = step.elicited[question].form
-    if form is not None and command.action == "accept":
-        _check_form(form, command.content or {})
     size = len(orjson.dumps(command.content))
     if size > SPILL:
         raise ConfigError(f"the content has {size} bytes, and may have {SPILL}: shorten it")
+    form = step.elicited[question].form
+    if form is not None and command.action == "accept":
+        _check_form(form, command.content or {})
     return _said(command, turn, step, said)
 
 
 def _check_form(form: dict[str, Any], content: dict[str, Any]) -> None:
-    from actors.tools.arguments import Schema  # jsonschema is imported when it is used
-
-    try:
-        Schema("the question", form).check(content)
-    except BadArguments as error:
-        said = error.message.replace("the arguments do", "the content does")
-        raise ConfigError(said) from None
-    except ToolError:
+    if forms.unfit(form) is not None:
         return  # what does not describe an answer cannot refuse one
+    if told := "; ".join(forms.faults(form, content)):
+        raise ConfigError(f"the content does not fit the form: {told[:1000]}")
 
 
 def _said(command: Approve | AnswerElicitation, turn: Turn, step: Step, data: Input) -> Decision:

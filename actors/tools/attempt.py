@@ -10,10 +10,12 @@ from secrets import token_hex
 from typing import Any, Final
 
 import mcp_types as types
+import orjson
 from pydantic import ValidationError
 
 from actors.bus import Bus, Unreachable
 from actors.deltas import DeltaStream, Status
+from actors.forms import unfit
 from actors.messages import CallTool, Outcome, Receipt
 from actors.tools.arguments import Schema, parsed
 from actors.tools.connection import Connection
@@ -209,8 +211,8 @@ class Attempt:
 
 
 def _bounded(form: dict[str, Any] | None) -> dict[str, Any] | None:
-    import orjson
-
     if form is not None and len(orjson.dumps(form)) > LONGEST_FORM:
         raise ToolError("the tool asks the person for more than can be shown")
+    if form is not None and (fault := unfit(form)) is not None:
+        raise ToolError(f"the form that the tool asks the person to fill in is refused: {fault}")
     return form

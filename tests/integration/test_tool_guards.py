@@ -1,0 +1,35 @@
+"""What a tool server asks for and tells is bounded, and harms nobody but its own call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from actors.tools.config import ToolServerSpec
+from tests.integration.tool_calls import Caller, calling, configured
+from tests.unit.test_forms import field
+
+HOSTILE = Path(__file__).parents[1] / "servers" / "mcp_hostile.py"
+
+
+def hostile(**env: str) -> ToolServerSpec:
+    """The server that asks too much."""
+    return configured("hostile", {"command": sys.executable, "args": [str(HOSTILE)], "env": env})
+
+
+async def answers(caller: Caller, step: str) -> Any:
+    """What the questions of a call of `ask` were answered with."""
+    returned = (await caller.outcome(step)).returned
+    assert returned is not None
+    assert isinstance(returned.text, str)
+    return json.loads(returned.text)
+
+
+async def test_a_form_that_is_none_is_refused_to_the_tool(module_nats_url: str) -> None:
+    async with calling(module_nats_url, hostile()) as caller:
+        form = field(type="string", pattern="^(a+)+$")
+        step = await caller.begin("ask", json.dumps({"times": 1, "form": form}))
+        (refused,) = await answers(caller, step)
+        assert "field 'x': 'pattern' does not belong into a form" in refused["message"]
