@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+MOST_QUESTIONS: Final = 16
+"""Questions of one call that are put to the person, one after the other."""
 MOST_FIELDS: Final = 100
 MOST_CHOICES: Final = 1000
 _FAULTS: Final = 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from actors.awaited import awaited, by_router
 from actors.deciding import Decision
+from actors.forms import MOST_QUESTIONS
 from actors.messages import Outcome
 from actors.routing.batch import Given
 from events.errors import ControlRoomError, ToolLost
@@ -19,7 +20,8 @@ from events.turns import Step, Turn
 def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decision:
     """What an outcome becomes: counted (state `open`), or dropped because it comes too late.
 
-    What a tool asks the person counts once, however often it comes.
+    What a tool asks the person counts once, however often it comes; it is dropped while another
+    question of the call is open, and where the call has asked as many as it may.
     """
     waiting = session.open is turn and step.outcome is None and outcome.attempt == step.attempt
     counted = Decision(turn=turn.id, state="open")
@@ -27,6 +29,8 @@ def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decis
     if question is not None:
         if not waiting or question.id in step.elicited:
             return counted if waiting else Decision()
+        if step.questions or len(step.elicited) >= MOST_QUESTIONS:
+            return Decision()
         return Decision((_given(step, turn.id, question),), turn.id, "open")
     if result is None or not waiting:
         return counted if result is not None and step.outcome == result else Decision()

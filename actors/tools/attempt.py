@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from actors.bus import Bus, Unreachable
 from actors.deltas import DeltaStream, Status
-from actors.forms import unfit
+from actors.forms import MOST_QUESTIONS, unfit
 from actors.messages import CallTool, Outcome, Receipt
 from actors.tools.arguments import Schema, parsed
 from actors.tools.connection import Connection
@@ -57,10 +57,13 @@ class Attempt:
         self._timeout = timeout
         self._began = asyncio.get_running_loop().time()
         self._shown = 0.0
+        self._complete = False  # and shown so
         self._clock: asyncio.Timeout | None = None
         self._asking = 0
         self._left = timeout
         self._answers: dict[str, asyncio.Future[ElicitationAnswered]] = {}
+        self._asked_before = 0
+        self._turns = asyncio.Lock()
 
     # --- the call --------------------------------------------------------------------------------
 
@@ -126,9 +129,10 @@ class Attempt:
     async def _progressed(self, progress: float, total: float | None, message: str | None) -> None:
         """Show how far it is, to whoever watches."""
         now = asyncio.get_running_loop().time()
-        if now - self._shown < EACH_PROGRESS and (total is None or progress < total):
+        ends = total is not None and progress >= total and not self._complete
+        if now - self._shown < EACH_PROGRESS and not ends:
             return
-        self._shown = now
+        self._shown, self._complete = now, self._complete or ends
         share = f"{progress:g} of {total:g}" if total else f"{progress:g}"
         said = f"{share}: {message}" if message else share
         self._deltas.add(Status(" ".join(said.split())[:LONGEST_STATUS] + "\n"))
@@ -151,12 +155,16 @@ class Attempt:
             )
         except ValidationError:
             raise ToolError("the tool asks the person for what cannot be shown") from None
-        answer = self._answers[id] = asyncio.get_running_loop().create_future()
-        try:
-            with self._standing_still():
-                said = await self._asked(requested, answer)
-        finally:
-            del self._answers[id]
+        if self._asked_before == MOST_QUESTIONS:
+            raise ToolError(f"the tool asks the person more than {MOST_QUESTIONS} questions")
+        self._asked_before += 1
+        with self._standing_still():
+            async with self._turns:  # one at a time
+                answer = self._answers[id] = asyncio.get_running_loop().create_future()
+                try:
+                    said = await self._asked(requested, answer)
+                finally:
+                    del self._answers[id]
         if said is None:
             return types.ElicitResult(action="cancel")
         return types.ElicitResult(

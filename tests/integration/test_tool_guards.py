@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.tools.config import ToolServerSpec
+from events.tools import ElicitationAnswered
 from tests.integration.tool_calls import Caller, calling, configured
 from tests.unit.test_forms import field
 
@@ -33,3 +34,21 @@ async def test_a_form_that_is_none_is_refused_to_the_tool(module_nats_url: str) 
         step = await caller.begin("ask", json.dumps({"times": 1, "form": form}))
         (refused,) = await answers(caller, step)
         assert "field 'x': 'pattern' does not belong into a form" in refused["message"]
+
+
+async def test_a_call_asks_one_question_after_the_other_and_not_without_end(
+    module_nats_url: str,
+) -> None:
+    async with calling(module_nats_url, hostile()) as caller:
+        step = await caller.begin("ask", json.dumps({"times": 40}))
+        for number in range(16):
+            question = (await caller.outcome(step)).elicited
+            assert question is not None
+            assert question.message == f"{number}: "
+            assert caller.outcomes[step].empty()  # the next one comes after the answer
+            await caller.answer(step, ElicitationAnswered(id=question.id, action="decline"))
+        said = await answers(caller, step)
+        assert len(said) == 40
+        assert [one["action"] for one in said if "action" in one] == ["decline"] * 16
+        refused = [one["message"] for one in said if "message" in one]
+        assert refused == ["the tool asks the person more than 16 questions"] * 24
