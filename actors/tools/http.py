@@ -10,6 +10,7 @@ import httpx2
 from mcp.client._transport import TransportStreams
 from mcp.client.streamable_http import streamable_http_client
 
+from actors.tools.flood import Flood, Thinned
 from actors.tools.lines import LONGEST_LINE
 
 CONNECT_WITHIN: Final = 30.0  # seconds; how long an answer may take is each call's affair
@@ -66,7 +67,9 @@ async def _bound(response: httpx2.Response) -> None:
 
 
 @asynccontextmanager
-async def http_streams(url: str, headers: Mapping[str, str]) -> AsyncIterator[TransportStreams]:
+async def http_streams(
+    name: str, url: str, headers: Mapping[str, str]
+) -> AsyncIterator[TransportStreams]:
     """The messages to and from the server at `url`, with these headers in every request."""
     wanted = httpx2.Headers(dict(headers))
     wanted["accept-encoding"] = "identity"  # what is bounded is what is kept
@@ -77,4 +80,5 @@ async def http_streams(url: str, headers: Mapping[str, str]) -> AsyncIterator[Tr
         ) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=LONGEST_LINE) as streams,
     ):
-        yield streams
+        incoming, outgoing = streams
+        yield Thinned(incoming, Flood(name)), outgoing

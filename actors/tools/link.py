@@ -145,7 +145,7 @@ async def linked(
     Raises `ToolUnavailable` with why there is none.
     """
     program = Program(spec, hidden) if spec.kind == "stdio" else None
-    transport = program.streams() if program else http_streams(spec.url, spec.headers)
+    transport = program.streams() if program else http_streams(spec.name, spec.url, spec.headers)
     links: list[Link] = []
 
     async def told(message: IncomingMessage) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from actors.tools.attempt import Attempt
 from tests.integration.tool_calls import calling, configured
 from tests.servers.mcp_over_http import over_http
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("tool", ["packed", "packed_stream"])
@@ -31,3 +35,29 @@ async def test_an_answer_that_is_too_long_harms_only_its_call(
             assert "more than 2000000 bytes" in message
             assert await caller.text("echo") == "x"
             assert all(listing.up or not listing.problem for listing in caller.listings)
+
+
+async def test_a_flood_of_notifications_is_thinned(
+    module_nats_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reached: list[float] = []
+
+    async def progressed(attempt: Attempt, progress: float, *rest: Any) -> None:
+        reached.append(progress)
+
+    monkeypatch.setattr(Attempt, "_progressed", progressed)
+    monkeypatch.setattr("actors.tools.flood.EACH_SECOND", 20)
+    with over_http() as server:
+        async with calling(module_nats_url, configured("z", {"url": server.url})) as caller:
+            assert await caller.text("progress", times=5000) == "done"
+    assert 20 <= len(reached) <= 2000  # 20 in each second that it took
+    assert "z sends notifications without end" in caplog.text
+
+
+async def test_that_all_is_done_is_shown_once(module_nats_url: str) -> None:
+    with over_http() as server:
+        async with calling(module_nats_url, configured("z", {"url": server.url})) as caller:
+            assert await caller.text("progress", times=100) == "done"
+            await eventually(lambda: caller.deltas, within=10, what="what is shown")
+            shown = "".join(delta["text"] for delta in caller.deltas)
+            assert shown.count("1 of 1") <= 20
