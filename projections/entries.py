@@ -47,32 +47,27 @@ class _Spoken(Entry):
     )
 
 
-class AnswerEntry(_Spoken):
+class _Answered(_Spoken):
+    text: Text
+    reasoning: Text | None
+    usage: Usage
+    cost: Cost | None
+    finish_reason: str
+    served_model: str | None
+    first_token_ms: float | None
+    duration_ms: float
+
+
+class AnswerEntry(_Answered):
     """A public answer. A retry's answer stands behind the one that it replaces."""
 
     kind: Literal["answer"] = "answer"
-    text: Text
-    reasoning: Text | None
-    usage: Usage
-    cost: Cost | None
-    finish_reason: str
-    served_model: str | None
-    first_token_ms: float | None
-    duration_ms: float
 
 
-class InterimEntry(_Spoken):
+class InterimEntry(_Answered):
     """What a participant says on the way: while it calls tools, or to a workflow (`purpose`)."""
 
     kind: Literal["interim"] = "interim"
-    text: Text
-    reasoning: Text | None
-    usage: Usage
-    cost: Cost | None
-    finish_reason: str
-    served_model: str | None
-    first_token_ms: float | None
-    duration_ms: float
 
 
 class CallEntry(Entry):
