@@ -35,13 +35,15 @@ class Target:
     """What a name stands for.
 
     A message is posted to the session of that id; or else a new session is made of `config`, whose
-    own id is still to be given.
+    own id is still to be given. Of a participant, `apart_from` is its session, where that session
+    has a budget, which a call apart from it would not be counted in.
     """
 
     session: str | None = None
     config: SessionConfig | None = None
     created: int = 0
     owner: str = OWNER
+    apart_from: str | None = None
 
 
 async def find(doors: Doors, name: str) -> Target:
@@ -63,7 +65,12 @@ async def find(doors: Doors, name: str) -> Target:
                 return Target(session=second)
             seat = session.config.participant(participant) if session.config else None
             if seat is not None and session.config is not None:
-                return Target(config=alone(seat, session.config.deadline))
+                budgets = (session.config.budget, seat.budget)
+                limited = any(budget is not None for budget in budgets)
+                return Target(
+                    config=alone(seat, session.config.deadline),
+                    apart_from=second if limited else None,
+                )
         case _ if rest and first in doors.room.providers:
             seat = Participant(id="model", provider=first, model_name=rest[:512])
             return Target(config=alone(seat), owner=first)

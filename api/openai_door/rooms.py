@@ -52,6 +52,8 @@ class Rooms(Backend):
     ) -> AsyncIterator[Turn]:
         doors, target = self._doors, await names.find(self._doors, brought.model)
         blobs = doors.room.blobs
+        if target.apart_from is not None:
+            raise _counted(target.apart_from)
         if target.config is None:
             _refuse_changes(brought)
             message = await brought.last(blobs)
@@ -223,6 +225,16 @@ def _refuse(what: str, why: str) -> None:
         f"{why}: leave {what!r} out, or ask one participant, as session/ID/PARTICIPANT",
         code="unsupported_parameter",
         param=what,
+    )
+
+
+def _counted(session: str) -> DoorError:
+    return DoorError(
+        400,
+        f"session {session!r} has a budget, in which a call of one participant apart from it would"
+        f" not be counted: ask session/{session}",
+        code="budgeted_session",
+        param="model",
     )
 
 

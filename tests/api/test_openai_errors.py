@@ -90,6 +90,29 @@ async def test_what_a_budget_forbids_is_no_quota(tmp_path: Path) -> None:
         assert turns["total"] == 2  # the client did not try again
 
 
+@pytest.mark.parametrize(
+    ("whole", "own", "asked"), [("1", None, False), (None, "1", False), (None, None, True)]
+)
+async def test_a_budget_is_not_left_by_asking_a_participant_apart(
+    shared: LocalRoom, client: AsyncOpenAI, whole: str | None, own: str | None, asked: bool
+) -> None:
+    session = f"budget-{whole}-{own}"
+    seat = {"id": "a", "provider": "paced", "model_name": "instant", "budget": own}
+    made = await shared.http.post(
+        "/v1/sessions", json={"session_id": session, "models": [seat], "budget": whole}
+    )
+    assert made.status_code == 201, made.text
+    before = len(await door_sessions(shared))
+    if asked:
+        await client.chat.completions.create(model=f"session/{session}/a", messages=HELLO)
+    else:
+        with pytest.raises(openai.BadRequestError, match=f"ask session/{session}") as refused:
+            await client.chat.completions.create(model=f"session/{session}/a", messages=HELLO)
+        assert refused.value.code == "budgeted_session"
+        await client.chat.completions.create(model=f"session/{session}", messages=HELLO)
+    assert len(await door_sessions(shared)) == before + asked
+
+
 async def test_what_fails_is_not_asked_for_again(shared: LocalRoom, client: AsyncOpenAI) -> None:
     before = await door_sessions(shared)
     with pytest.raises(openai.InternalServerError):
