@@ -233,6 +233,26 @@ async def test_who_asks_is_told_by_the_token(tmp_path: Path) -> None:
             assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("token", ["run-s1.t1.1." + "0" * 64, "run-", "run-of-the-mill"])
+async def test_a_token_of_a_run_that_is_not_this_rooms_is_nobodys(
+    tmp_path: Path, token: str
+) -> None:
+    async with local_room(tmp_path) as room:
+        given = {"Authorization": f"Bearer {token}"}
+        for path in ("/v1/sessions", "/openai/v1/models"):
+            assert (await stranger(room, path)).status_code == 200
+            refused = await stranger(room, path, **given)
+            assert refused.status_code == 401
+            assert "the token of that run" in refused.text
+        assert (await stranger(room, "/healthz", **given)).status_code == 200
+        with pytest.raises(InvalidStatus) as closed:
+            async with connect(room.stream_url("s1"), additional_headers=given, proxy=None):
+                pass
+        assert closed.value.response.status_code == 401
+    async with local_room(tmp_path / "own", token=SecretStr(token)) as room:
+        assert (await stranger(room, "/v1/sessions", **given)).status_code == 200
+
+
 async def test_named_tokens_alone_lock_a_room(tmp_path: Path) -> None:
     async with local_room(tmp_path, tokens={"ana": SecretStr("anas-token")}) as room:
         assert (await stranger(room, "/v1/sessions")).status_code == 401
