@@ -112,16 +112,28 @@ class Presets:
 
 def decided(preset: Preset, command: SavePreset | DeletePreset) -> Payload | None:
     """What a command adds to the preset's stream; None where it is so already."""
-    if command.id in preset.commands:
-        return None
+    made = preset.commands.get(command.id)
     if isinstance(command, DeletePreset):
+        if made is not None:
+            return _repeated(command, made, PresetDeleted())
         if preset.config is None:
             raise NotFound(f"there is no preset {command.name!r}: GET /v1/presets lists them")
         return PresetDeleted()
     config = checked(command.preset, command.config)
+    if made is not None:
+        return _repeated(command, made, PresetSaved(preset=command.preset, config=config))
     if (preset.preset, preset.config) == (command.preset, config):
         return None
     return PresetSaved(preset=command.preset, config=config)
+
+
+def _repeated(command: SavePreset | DeletePreset, made: Payload, now: Payload) -> None:
+    """Nothing, as it is done; raises `ConfigError` where the command is another one now."""
+    if made != now:
+        raise ConfigError(
+            f"Idempotency-Key {command.id!r} was used for another change of preset"
+            f" {command.name!r}: use a new key for it"
+        )
 
 
 def checked(preset: PresetKind, config: dict[str, Any]) -> dict[str, Any]:

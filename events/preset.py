@@ -23,14 +23,14 @@ class Preset:
     config: dict[str, Any] | None = None
     by: str = ""
     at: datetime | None = None
-    commands: set[str] = field(default_factory=set)
-    """Ids of the commands that were carried out."""
+    commands: dict[str, PresetSaved | PresetDeleted] = field(default_factory=dict)
+    """What each command that was carried out made, by its id."""
 
     def apply(self, event: Event) -> None:
         """Fold one event. Events must come in order and without gaps."""
         self.position, self.by, self.at = event.position, event.by, event.at
-        if event.command is not None:
-            self.commands.add(event.command)
+        if event.command is not None and isinstance(event.data, PresetSaved | PresetDeleted):
+            self.commands[event.command] = event.data
         match event.data:
             case PresetSaved(preset=preset, config=config):
                 self.preset, self.config = preset, config

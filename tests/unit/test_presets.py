@@ -74,6 +74,23 @@ async def test_a_repeated_command_takes_effect_once(store: EventStore) -> None:
     assert await presets.carry_out(save("3", ROOM | {"title": "Second"})) == 2
 
 
+async def test_a_key_is_for_one_change(store: EventStore) -> None:
+    presets = Presets(store, Announced())
+    await presets.carry_out(save("1", ROOM))
+    for other in (
+        save("1", ROOM | {"title": "Other"}),
+        save("1", ROOM, preset="toolchain"),
+        delete("1"),
+    ):
+        with pytest.raises(ConfigError, match="'1' was used for another change"):
+            await presets.carry_out(other)
+    await presets.carry_out(delete("2"))
+    with pytest.raises(ConfigError, match="'2' was used for another change"):
+        await presets.carry_out(save("2", ROOM))
+    assert await presets.carry_out(delete("2")) == 2
+    assert (await folded(store)).config is None
+
+
 async def test_a_toolchain_is_any_object(store: EventStore) -> None:
     presets = Presets(store, Announced())
     crew = {"mode": "framework", "framework": {"type": "crewai", "config": {}}}
