@@ -49,7 +49,7 @@ class Participant(Value):
     role: str | None = Field(default=None, max_length=512)
     system_prompt: str | None = Field(default=None, max_length=60_000)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(default=None, ge=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int | None = None
     stop_sequences: tuple[str, ...] = ()

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MOST_MESSAGES = 4096
+MOST_STOPS = 16
+Stop = Annotated[str, Field(max_length=1000)]
 
 
 class Part(BaseModel):
@@ -114,11 +116,11 @@ class ChatRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(default=None, ge=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1, le=2**53)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=2**53)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: str | list[str] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[OfferedTool] | None = Field(default=None, max_length=128)
     tool_choice: Literal["auto", "none", "required"] | dict[str, Any] | None = None
@@ -127,9 +129,9 @@ class ChatRequest(BaseModel):
         default=False, description="send along what each participant said"
     )
 
-    @field_validator("stream", mode="before")
+    @field_validator("stream", "include_answers", mode="before")
     @classmethod
-    def _not_streamed(cls, value: Any) -> Any:
+    def _not_wanted(cls, value: Any) -> Any:
         return False if value is None else value
 
     @model_validator(mode="after")

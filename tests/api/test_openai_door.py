@@ -148,6 +148,17 @@ async def test_an_answer_takes_the_form_that_is_asked_for(client: AsyncOpenAI) -
     assert done.choices[0].message.content == '{"good":true}'
 
 
+async def test_what_openai_takes_is_taken(shared: LocalRoom, client: AsyncOpenAI) -> None:
+    more = {"top_p": 0, "include_answers": None, "stream": None, "stop": ["END", "STOP"]}
+    body = {"model": "paced/instant", "messages": HELLO} | more
+    done = (await shared.http.post("/openai/v1/chat/completions", json=body)).json()
+    asked = await events_of(shared, done["control_room"]["session"], "model.asked")
+    assert asked[0]["parameters"]["top_p"] == 0
+    for stop in (["x"] * 17, "x" * 1001):
+        with pytest.raises(openai.BadRequestError, match="stop"):
+            await client.chat.completions.create(model="paced/instant", messages=HELLO, stop=stop)
+
+
 async def test_images_come_along_as_data(shared: LocalRoom, client: AsyncOpenAI) -> None:
     url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     content = [{"type": "text", "text": "What is it?"}, image(url)]
