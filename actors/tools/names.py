@@ -19,21 +19,30 @@ def offered_names(tools: Iterable[Tool]) -> Mapping[str, Tool]:
 
     A name is `server__tool` with `_` for other characters than letters, digits, `_` and `-`. Where
     that, or its length, makes it differ or be another's too, eight hexadecimal digits of the
-    SHA-256 of `server__tool` stand at its end instead.
+    SHA-256 of `server__tool` stand at its end instead; 24 where even that is another's.
     """
-    wanted = {tool: _OTHER.sub("_", f"{tool[0]}__{tool[1]}") for tool in dict.fromkeys(tools)}
-    often = Counter(wanted.values())
-    named = {
-        name if _kept(tool, name) and often[name] == 1 else _with_digest(tool, name): tool
-        for tool, name in wanted.items()
+    names = {tool: _OTHER.sub("_", f"{tool[0]}__{tool[1]}") for tool in dict.fromkeys(tools)}
+    wanted = Counter(names.values())
+    digits = {
+        tool: 0 if _kept(tool, name) and wanted[name] == 1 else 8 for tool, name in names.items()
     }
-    return dict(sorted(named.items()))
+    while True:
+        made = {tool: _named(tool, names[tool], count) for tool, count in digits.items()}
+        often = Counter(made.values())
+        shared = [tool for tool, name in made.items() if often[name] > 1 and digits[tool] < 24]
+        if not shared:
+            return dict(sorted((name, tool) for tool, name in made.items()))
+        # Whose own name it is takes a digest before another takes a longer one.
+        fewest = min(digits[tool] for tool in shared)
+        digits |= {tool: 24 if fewest else 8 for tool in shared if digits[tool] == fewest}
 
 
 def _kept(tool: Tool, name: str) -> bool:
     return name == f"{tool[0]}__{tool[1]}" and len(name) <= LONGEST
 
 
-def _with_digest(tool: Tool, name: str) -> str:
-    digest = sha256(f"{tool[0]}__{tool[1]}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{name[: LONGEST - 9]}_{digest}"
+def _named(tool: Tool, name: str, digits: int) -> str:
+    if not digits:
+        return name
+    digest = sha256(f"{tool[0]}__{tool[1]}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name[: LONGEST - 1 - digits]}_{digest[:digits]}"

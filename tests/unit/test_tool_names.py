@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,29 @@ def test_names_that_would_be_the_same_are_not() -> None:
     names = offered_names([("s", "a b"), ("s", "a_b"), ("s", "a.b")])
     assert len(names) == 3
     assert {tool for _, tool in names.values()} == {"a b", "a_b", "a.b"}
+
+
+def test_a_name_that_looks_like_anothers_digest_takes_nothing_from_it() -> None:
+    (digested,) = offered_names([("s", "a.b")])
+    same = ("s", digested.removeprefix("s__"))
+    for tools in ([("s", "a.b"), same], [same, ("s", "a.b")]):
+        names = offered_names(tools)
+        assert names[digested] == ("s", "a.b")
+        assert sorted(names.values()) == sorted(tools)
+
+
+def test_tools_with_the_same_digest_have_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alike:
+        def __init__(self, real: bytes) -> None:
+            self._real = real
+
+        def hexdigest(self) -> str:
+            return "0" * 8 + self._real.hex() + "0" * 48
+
+    monkeypatch.setattr("actors.tools.names.sha256", Alike)
+    names = offered_names([("s", "a.b"), ("s", "a b"), ("s", "c")])
+    assert sorted(names.values()) == [("s", "a b"), ("s", "a.b"), ("s", "c")]
+    assert all(len(name) <= 64 for name in names)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b-1"]), st.text(min_size=1, max_size=80))))
