@@ -115,20 +115,22 @@ def decided(preset: Preset, command: SavePreset | DeletePreset) -> Payload | Non
     made = preset.commands.get(command.id)
     if isinstance(command, DeletePreset):
         if made is not None:
-            return _repeated(command, made, PresetDeleted())
+            _check_same(command, made, PresetDeleted())
+            return None
         if preset.config is None:
             raise NotFound(f"there is no preset {command.name!r}: GET /v1/presets lists them")
         return PresetDeleted()
     config = checked(command.preset, command.config)
     if made is not None:
-        return _repeated(command, made, PresetSaved(preset=command.preset, config=config))
+        _check_same(command, made, PresetSaved(preset=command.preset, config=config))
+        return None
     if (preset.preset, preset.config) == (command.preset, config):
         return None
     return PresetSaved(preset=command.preset, config=config)
 
 
-def _repeated(command: SavePreset | DeletePreset, made: Payload, now: Payload) -> None:
-    """Nothing, as it is done; raises `ConfigError` where the command is another one now."""
+def _check_same(command: SavePreset | DeletePreset, made: Payload, now: Payload) -> None:
+    """Raise `ConfigError` where a command that was carried out is another one now."""
     if made != now:
         raise ConfigError(
             f"Idempotency-Key {command.id!r} was used for another change of preset"
