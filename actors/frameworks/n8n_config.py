@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
@@ -15,6 +16,11 @@ from actors.providers.references import references
 OURS = "N8N_"
 """How the names of variables begin that a run may have sent to n8n. Whoever starts a run writes its
 configuration, and says where the webhook is: no other secret of the room may go there."""
+
+_SECRET: Final = re.compile(
+    r"auth|token|secret|passw|cookie|credential|(api|access|private)[-_]?key", re.IGNORECASE
+)
+_REFERENCE: Final = re.compile(r"\$\{[^}]*\}")
 
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+.*$", max_length=2000)]
 
@@ -64,6 +70,12 @@ class N8nConfig(Config):
                 "api_key: write a reference such as ${N8N_API_KEY}; a key itself would stand in the"
                 " log"
             )
+        for header, value in self.headers.items():
+            if _SECRET.search(header) and not _REFERENCE.search(value):
+                raise BadWorkflow(
+                    f"headers.{header}: write the secret as a reference such as ${{N8N_SECRET}}; as"
+                    " it is, it would stand in the log"
+                )
         for place, name in references({"api_key": self.api_key, "headers": self.headers}):
             if not name.startswith(OURS) or not name.isidentifier():
                 raise BadWorkflow(

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 
@@ -31,7 +31,8 @@ class Server:
         self, workflow: N8nConfig, headers: Mapping[str, str], secrets: Sequence[str]
     ) -> None:
         self._workflow = workflow
-        self._secrets = tuple(secret for secret in secrets if secret)
+        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        self._secrets = tuple(sorted(forms, key=len, reverse=True))
         self._http = httpx2.AsyncClient(headers=dict(headers), timeout=None, trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -48,6 +49,8 @@ class Server:
     async def run(self, body: dict[str, Any]) -> Any:
         """Trigger the workflow, and give its result; raises `WorkflowFailed`.
 
+        Secrets that n8n repeats, such as the headers and the token that a webhook was sent, stand
+        in neither.
         A workflow whose execution is known is stopped where this is cancelled.
         """
         said = await self._asked("POST", self._workflow.webhook_url, body)
@@ -99,9 +102,9 @@ class Server:
         if response.status_code >= 300:
             raise WorkflowFailed(self._refusal(response.status_code, where, text))
         try:
-            return json.loads(text)
-        except ValueError:
-            return text
+            return self._without_secrets(json.loads(text))
+        except (ValueError, RecursionError):
+            return self._hidden(text)
 
     def _refusal(self, status: int, where: str, text: str) -> str:
         said = self._hidden(" ".join(text.split()))[:_SHOWN]
@@ -115,10 +118,26 @@ class Server:
             what = "give the address that it leads to"
         return f"n8n at {where} answered {status}: {what} ({said})"
 
+    def _without_secrets(self, said: Any) -> Any:
+        match said:
+            case str():
+                return self._hidden(said)
+            case list():
+                return [self._without_secrets(each) for each in said]
+            case dict():
+                return {self._hidden(k): self._without_secrets(v) for k, v in said.items()}
+            case _:
+                return said
+
     def _hidden(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """As it is, within JSON text and within an address."""
+    return secret, json.dumps(secret)[1:-1], quote(secret, safe="")
 
 
 async def _text(response: httpx2.Response, where: str) -> str:

@@ -129,6 +129,35 @@ async def test_secrets_that_n8n_repeats_are_hidden() -> None:
     assert TOKEN not in refused.value.message
 
 
+def echo(body: dict[str, Any], text: str = "") -> dict[str, Any]:
+    """What the node Webhook of n8n gives on: all that it was sent."""
+    headers = {"x-n8n-api-key": KEY, "authorization": 'Bearer of "the test"'}
+    return {"headers": headers, "body": body, f"of {TOKEN}": [1, json.dumps(headers), text]}
+
+
+@pytest.mark.parametrize("response", ["webhook", "execution"])
+async def test_no_secret_that_n8n_repeats_stands_in_a_result(
+    monkeypatch: pytest.MonkeyPatch, response: str
+) -> None:
+    monkeypatch.setenv("N8N_HEADER", 'of "the test"')
+
+    async def repeat(body: dict[str, Any]) -> dict[str, Any]:
+        return echo(body, f"/models?token={TOKEN}&key={KEY}")
+
+    async with both() as (n8n, doors):
+        n8n.answering_at_end["repeat"] = n8n.answering_at_once["repeat-long"] = repeat
+        path = "repeat" if response == "webhook" else "repeat-long"
+        more = LONG | {"response": response, "headers": {"Authorization": "Bearer ${N8N_HEADER}"}}
+        result = await execute(n8n, doors, path, **more)
+    assert n8n.keys == [KEY]
+    said = json.dumps(result)
+    assert TOKEN not in said
+    assert KEY not in said
+    assert "the test" not in said
+    assert result["outputs"]["body"]["inputs"] == INPUTS
+    assert result["outputs"]["headers"] == {"x-n8n-api-key": "***", "authorization": "Bearer ***"}
+
+
 async def test_a_server_that_is_not_there_is_named() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -173,6 +202,14 @@ async def test_cancelling_a_run_leaves_the_webhook_or_stops_the_execution() -> N
         ({"webhook_url": "http://here/x", "response": "execution"}, "api_key: n8n tells of exec"),
         ({"webhook_url": "http://here/x", "colour": "green"}, "colour: "),
         ({"webhook_url": "http://here/x", "api_key": "${OPENAI_API_KEY}"}, "begins with N8N_"),
+        (
+            {"webhook_url": "http://here/x", "headers": {"Authorization": "Bearer the-key-itself"}},
+            "headers.Authorization: write the secret as a reference",
+        ),
+        (
+            {"webhook_url": "http://here/x", "headers": {"x-api-key": "the-key-itself"}},
+            "headers.x-api-key: ",
+        ),
         ({"webhook_url": "http://here/x", "headers": {"X": "a ${file:/a}"}}, "headers.X: .*N8N_"),
         ({"webhook_url": "http://here/x", "headers": {"X": "${vault:N8N_/a#b}"}}, "headers.X: "),
     ],
