@@ -96,6 +96,7 @@ class RunWorkflow(Value):
     inputs: Text = Field(description="JSON text")
     models: dict[str, dict[str, Any]]
     token: str = Field(repr=False)
+    url: str = Field(default="", description="of the doors; default: those that the actor knows")
 
     @property
     def address(self) -> WorkflowAddress:

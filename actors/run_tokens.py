@@ -13,7 +13,7 @@ from hashlib import sha256
 
 PREFIX = "run-"
 _FORM = re.compile(
-    r"run-(?P<session>[A-Za-z0-9_-]{1,64})\.(?P<turn>[A-Za-z0-9_-]{1,64})\.(?P<attempt>\d{1,6})"
+    r"run-(?P<session>[A-Za-z0-9_-]{1,64})\.(?P<turn>[A-Za-z0-9_-]{1,64})\.(?P<attempt>\d{1,9})"
     r"\.(?P<mac>[0-9a-f]{64})"
 )
 

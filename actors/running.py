@@ -25,6 +25,8 @@ def decide_call(session: Session, command: RunAsk | RunCall) -> Decision:
         raise NotFound(f"session {session.stream!r} has no run {command.turn!r}")
     run = turn.run
     if (known := run.commands.get(command.id)) is not None:
+        if known not in run.steps[command.digest]:
+            raise ConfigError("the Idempotency-Key was used for another call: use another")
         return Decision(turn=turn.id, step=known)
     _check(session, turn, run, command)
     step = run.recorded(command.digest)

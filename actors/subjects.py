@@ -112,6 +112,8 @@ def retire(name: str) -> str:
     return f"room.retire.{token(name)}"
 
 
+REPLAY = "room.replay."
+"""Begins the subjects that take the outcome of a replayed run."""
 ALL_COMMITS = "room.commit.*"
 PROJECTED = "room.projected"
 """Notice that the projections have advanced; a hint, never the record."""

@@ -138,11 +138,12 @@ class WorkflowActor:
             config = orjson.loads(await asyncio.to_thread(self._blobs.get, config))
         if isinstance(inputs, Blob):
             inputs = (await asyncio.to_thread(self._blobs.get, inputs)).decode()
+        url = wanted.url or self._url
         doors = Doors(
-            base_url=f"{self._url}/openai/v1",
-            mcp_url=f"{self._url}/mcp",
+            base_url=f"{url}/openai/v1",
+            mcp_url=f"{url}/mcp",
             token=wanted.token,
-            invoke_url=self._url,
+            invoke_url=url,
         )
         reply = await self._run(
             Request(

@@ -31,6 +31,8 @@ from projections.rerun import RecordedRun, RunDiverged, compare_end
 
 SILENCE = 15.0
 """Seconds without a heartbeat after which nobody works on a replay any more."""
+LOOK = 0.5
+"""Seconds between two looks at how far a run has come that does not end by itself."""
 LONGEST = 3600.0
 """Seconds that a replay may take."""
 
@@ -91,13 +93,14 @@ async def rerun(doors: Doors, session: str, turn: str) -> RerunReport:
         raise ProblemError("refused", f"the run is {state.status}: replay what has ended by itself")
     recorded = RecordedRun.of(await doors.states.turn_events(session, turn), turn)
     calls = RecordedCalls(recorded)
-    run = RunToken(session, turn, REPLAY)
+    run = RunToken(session, turn, REPLAY + secrets.randbelow(10**8))
     with doors.runs.replaying(run, calls):
-        end = await _run(doors, state, run)
+        end = await _run(doors, state, run, calls if recorded.end is None else None)
     try:
         if calls.diverged is not None:
             raise calls.diverged
-        compare_end(recorded.end, end)
+        if end is not None:
+            compare_end(recorded.end, end)
         if calls.left:
             raise RunDiverged(f"the run ended without a call that the log has: {calls.left[0]}")
     except RunDiverged as error:
@@ -106,8 +109,14 @@ async def rerun(doors: Doors, session: str, turn: str) -> RerunReport:
     return RerunReport(identical=True, calls=len(recorded.calls))
 
 
-async def _run(doors: Doors, turn: Turn, run: RunToken) -> RunCompleted | RunFailed:
-    """Have the workflow run under that token; returns how it ended."""
+async def _run(
+    doors: Doors, turn: Turn, run: RunToken, endless: RecordedCalls | None
+) -> RunCompleted | RunFailed | None:
+    """Have the workflow run under that token; returns how it ended.
+
+    A run that something else ended, such as its deadline, is `endless`: it is over (None) when it
+    has done all that the log has.
+    """
     assert turn.run
     assert turn.config
     assert turn.message
@@ -124,7 +133,8 @@ async def _run(doors: Doors, turn: Turn, run: RunToken) -> RunCompleted | RunFai
         turn=run.turn,
         step=step,
         attempt=1,
-        reply=f"room.replay.{secrets.token_hex(12)}",
+        reply=f"{subjects.REPLAY}{secrets.token_hex(12)}",
+        url=doors.room.settings.url if doors.room.settings.port else "",
         token=run.signed(run_key(doors.room.settings.home)),
     )
     loop = asyncio.get_running_loop()
@@ -136,9 +146,11 @@ async def _run(doors: Doors, turn: Turn, run: RunToken) -> RunCompleted | RunFai
         await bus.publish(address.subject, wanted)
         async with asyncio.timeout(LONGEST):
             while True:
-                done, _ = await asyncio.wait({ended.end}, timeout=SILENCE / 3)
+                done, _ = await asyncio.wait({ended.end}, timeout=LOOK if endless else SILENCE / 3)
                 if done:
                     return ended.end.result()
+                if endless is not None and endless.exhausted.is_set():
+                    return None
                 if loop.time() - ended.heard > SILENCE:
                     raise ProblemError(
                         "unavailable", "nothing is heard of the replayed run: try again"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 import orjson
@@ -16,7 +16,8 @@ from api.openai_door.bringing import Brought
 from api.openai_door.completion import FAILURES, FINISHED
 from api.openai_door.faults import DoorError
 from api.problems import ProblemError
-from api.run_calls import Question, RunCalls, Told
+from api.run_calls import REPLAY, Question, Told
+from api.turnstile import numbered
 from events.config import SessionConfig
 from events.types import BudgetOverrun, ModelAnswered, ModelFailed
 from events.values import Blob, Text
@@ -25,10 +26,16 @@ from events.values import Blob, Text
 class RunModels(Backend):
     """The models of one run. Every call is a step of its turn."""
 
-    def __init__(self, doors: Doors, run: RunToken, calls: RunCalls) -> None:
+    def __init__(self, doors: Doors, run: RunToken, number: str | None = None) -> None:
         self._doors = doors
         self._run = run
-        self._calls = calls
+        self._calls = doors.runs.of(run)
+        # Its place is that of its arrival, before anything of it is read or stored.
+        self._ticket = doors.runs.ticket(run, numbered(number))
+
+    def leave(self) -> None:
+        """No call came of it, or it is over: those behind it need not wait."""
+        self._ticket.leave()
 
     async def cards(self) -> tuple[Card, ...]:
         config = await self._config()
@@ -50,7 +57,10 @@ class RunModels(Backend):
     ) -> AsyncIterator[Answering]:
         await self.card(brought.model)
         question = Question(brought.model, brought.messages, brought.tools, brought.parameters)
-        asking = RunAnswering(self._doors, self._run, self._calls, question, pieces)
+        shown: asyncio.Queue[str | None] = asyncio.Queue()
+        show = shown.put_nowait if pieces else None
+        outcome = self._calls.outcome(self._run, question, self._ticket, show=show, key=key)
+        asking = RunAnswering(self._doors, self._run, question, outcome, shown)
         try:
             yield asking
         finally:
@@ -59,7 +69,8 @@ class RunModels(Backend):
     async def _config(self) -> SessionConfig:
         state = await self._doors.states.get(self._run.session)
         turn = state.turns.get(self._run.turn)
-        config = turn.config if turn else None
+        over = turn is None or (turn.end is not None and self._run.attempt < REPLAY)
+        config = turn.config if turn and not over else None
         if config is None:
             raise DoorError(404, "there is no such run any more", code="not_found")
         return config
@@ -69,16 +80,19 @@ class RunAnswering(Answering):
     """A question of a run that is under way."""
 
     def __init__(
-        self, doors: Doors, run: RunToken, calls: RunCalls, question: Question, pieces: bool
+        self,
+        doors: Doors,
+        run: RunToken,
+        question: Question,
+        outcome: Coroutine[None, None, Told],
+        shown: asyncio.Queue[str | None],
     ) -> None:
         self._doors = doors
-        self._shown: asyncio.Queue[str | None] = asyncio.Queue()
-        show = self._shown.put_nowait if pieces else None
-        self._task = asyncio.create_task(calls.outcome(run, question, show))
+        self._shown = shown
+        self._task = asyncio.create_task(outcome)
         self._task.add_done_callback(lambda _: self._shown.put_nowait(None))
         self._run = run
         self._digest = question.digest
-        self._told: Told | None = None
 
     @property
     def id(self) -> str:
@@ -103,8 +117,7 @@ class RunAnswering(Answering):
         yield completion
 
     async def completion(self) -> Completion:
-        self._told = await self._task
-        outcome = self._told.outcome
+        outcome = (await self._task).outcome
         if isinstance(outcome, ModelAnswered):
             return await self._completion(outcome)
         if isinstance(outcome, ModelFailed):
@@ -122,8 +135,8 @@ class RunAnswering(Answering):
         self._task.cancel()
         with suppress(asyncio.CancelledError, ProblemError, DoorError):
             await self._task
-        if self._told is not None:
-            self._told.passed_on()
+        if not self._task.cancelled() and self._task.exception() is None:
+            self._task.result().passed_on()
 
     async def _completion(self, answer: ModelAnswered) -> Completion:
         calls = answer.tool_calls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from api.room import Room
 from api.run_gate import Gate
 from api.shown import Committed, Piece
 from api.states import SessionStates
+from api.turnstile import Ticket, Turnstile
 from events import chat
 from events.canonical import canonical_json
 from events.chat import WireMessage
@@ -33,12 +35,14 @@ from projections.rerun import CallOutcome, RecordedRun, RunDiverged, Schedule
 
 _log = logging.getLogger(__name__)
 
-REPLAY = 0
-"""The attempt that a replay is: no other has that number."""
+REPLAY = 1_000_000
+"""From this attempt on they are replays, each with a number of its own: no other has so many."""
+PATIENCE = 120.0
+"""Seconds that a replayed outcome waits for what the log has before it."""
 ROUTER_WITHIN = 120.0
 """Seconds that a call waits for a router that is away."""
 KEPT = 256
-"""Repeated runs whose schedules are at hand."""
+"""Runs of which something is at hand: the order of their calls, the schedules of repeated ones."""
 JSON = "application/json"
 
 Show = Callable[[str], None]
@@ -102,11 +106,18 @@ class RunCalls(Protocol):
     """Where the calls of runs go."""
 
     async def outcome(
-        self, run: RunToken, call: Question | ToolQuestion, show: Show | None = None
+        self,
+        run: RunToken,
+        call: Question | ToolQuestion,
+        ticket: Ticket,
+        *,
+        show: Show | None = None,
+        key: str | None = None,
     ) -> Told:
-        """Make the call and wait for what comes of it; `show` is given pieces as they come.
+        """Make the call when it is its turn, and wait for what comes of it.
 
-        Raises a `ProblemError` where the run is over, or cannot make that call.
+        `show` is given pieces as they come; the same `key` again is the same call. Raises a
+        `ProblemError` where the run is over, or cannot make that call.
         """
         ...
 
@@ -122,11 +133,20 @@ class LiveCalls:
         self._gates: dict[RunToken, Gate] = {}
 
     async def outcome(
-        self, run: RunToken, call: Question | ToolQuestion, show: Show | None = None
+        self,
+        run: RunToken,
+        call: Question | ToolQuestion,
+        ticket: Ticket,
+        *,
+        show: Show | None = None,
+        key: str | None = None,
     ) -> Told:
         """See `RunCalls`."""
         async with self._feeds.follow(run.session, None, pieces=show is not None) as follower:
-            accepted = await self._sent(run, await self._command(run, call), follower)
+            command = await self._command(run, call, key)
+            with ticket:
+                await ticket.turn()
+                accepted = await self._sent(run, command, follower)
             assert accepted.step
             gate = await self._gate(run) if accepted.matched else None
             before = gate.made(accepted.step) if gate is not None else None
@@ -139,11 +159,13 @@ class LiveCalls:
                 _log.warning("run %s in %s: %s; it goes on", run.turn, run.session, error)
                 return Told(outcome, _nothing)
 
-    async def _command(self, run: RunToken, call: Question | ToolQuestion) -> RunAsk | RunCall:
+    async def _command(
+        self, run: RunToken, call: Question | ToolQuestion, key: str | None
+    ) -> RunAsk | RunCall:
         around: dict[str, Any] = {
             "session": run.session,
             "by": f"run:{run.session}",
-            "id": str(uuid.uuid4()),
+            "id": str(uuid.uuid4()) if key is None else f"{run.turn}.{run.attempt}.{key}",
             "turn": run.turn,
             "attempt": run.attempt,
             "digest": call.digest,
@@ -168,17 +190,20 @@ class LiveCalls:
     async def _sent(self, run: RunToken, command: RunAsk | RunCall, follower: Follower) -> Accepted:
         """The call is committed. It waits while the session is paused, or its router is away."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + ROUTER_WITHIN
+        until, retried = loop.time() + ROUTER_WITHIN, False
         while True:
             try:
                 return await self._commands.send(command)
             except ProblemError as problem:
                 if problem.kind == "unavailable" and loop.time() < until:
                     continue  # under the same id, which the router knows again
-                state = await self._states.get(run.session)
-                if state.status != "paused":
+                if problem.kind != "refused" or retried:
                     raise
+                if (await self._states.get(run.session)).status != "paused":
+                    retried = True  # it may have been resumed since
+                    continue
             await _until(follower, SessionResumed.type)
+            retried = False
 
     async def _settled(
         self, run: RunToken, step: str, follower: Follower, show: Show | None
@@ -190,6 +215,10 @@ class LiveCalls:
             outcome = turn.steps[step].outcome if step in turn.steps else None
             if isinstance(outcome, CallOutcome):
                 return outcome
+            if turn.end is not None:
+                raise ProblemError(
+                    "refused", f"the run has ended ({turn.status}) without this call"
+                )
             for item in await follower.next():
                 if isinstance(item, Piece) and show is not None and item.key == (run.turn, step):
                     show(item.frame)
@@ -212,14 +241,24 @@ class RecordedCalls:
 
     def __init__(self, recorded: RecordedRun) -> None:
         self.diverged: RunDiverged | None = None
-        self._gate = Gate(Schedule(recorded))
+        self._gate = Gate(Schedule(recorded), PATIENCE)
+        self.exhausted = self._gate.exhausted
+        """Set when every recorded call was made, and got its outcome."""
 
     async def outcome(
-        self, run: RunToken, call: Question | ToolQuestion, show: Show | None = None
+        self,
+        run: RunToken,
+        call: Question | ToolQuestion,
+        ticket: Ticket,
+        *,
+        show: Show | None = None,
+        key: str | None = None,
     ) -> Told:
         """See `RunCalls`. The first divergence is kept."""
         try:
-            recorded = self._gate.call(call.digest, call.what)
+            with ticket:
+                await ticket.turn()
+                recorded = self._gate.call(call.digest, call.what)
             passed_on = await self._gate.turn_of(recorded)
         except RunDiverged as error:
             self.diverged = self.diverged or error
@@ -239,10 +278,19 @@ class RunDoors:
     def __init__(self, live: RunCalls) -> None:
         self._live = live
         self._replayed: dict[RunToken, RunCalls] = {}
+        self._turnstiles: OrderedDict[RunToken, Turnstile] = OrderedDict()
+
+    def ticket(self, run: RunToken, number: int | None = None) -> Ticket:
+        """The place of a call that has come just now; see `api.turnstile`."""
+        turnstile = self._turnstiles.setdefault(run, Turnstile())
+        self._turnstiles.move_to_end(run)
+        if len(self._turnstiles) > KEPT:
+            self._turnstiles.popitem(last=False)
+        return turnstile.ticket(number)
 
     def of(self, run: RunToken) -> RunCalls:
         """Where the calls of that run go. Raises a `ProblemError` for a replay that is over."""
-        if run.attempt != REPLAY:
+        if run.attempt < REPLAY:
             return self._live
         if (found := self._replayed.get(run)) is None:
             raise ProblemError("not-found", "that replay of a run has ended")
@@ -251,13 +299,14 @@ class RunDoors:
     @contextmanager
     def replaying(self, run: RunToken, calls: RunCalls) -> Iterator[None]:
         """Let the calls of that run go to `calls`. One replay of a run at a time."""
-        if run in self._replayed:
+        if any((one.session, one.turn) == (run.session, run.turn) for one in self._replayed):
             raise ProblemError("refused", "the run is being replayed already: wait for its end")
         self._replayed[run] = calls
         try:
             yield
         finally:
             del self._replayed[run]
+            self._turnstiles.pop(run, None)
 
 
 def stand_in(turn: Turn, step: str) -> str:

@@ -18,6 +18,9 @@ class Gate:
         self.schedule = schedule
         self._patience = patience
         self._happened = asyncio.Event()
+        self._left: list[RecordedCall] = []
+        self.exhausted = asyncio.Event()
+        """Set when everything has happened that the log has."""
 
     def call(self, digest: str, what: str) -> RecordedCall:
         """The recorded call that this one is; raises `RunDiverged` where there is none."""
@@ -34,13 +37,19 @@ class Gate:
     async def turn_of(self, call: RecordedCall) -> Callable[[], None]:
         """Wait until the outcome is due; what is returned is called when it has been passed on.
 
-        Raises `RunDiverged` where what was before it does not happen.
+        A call that the run's end cut off has no outcome, and waits for that end too. Raises
+        `RunDiverged` where what was before it does not happen.
         """
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(None if call.outcome is None else self._patience):
                 while not self.schedule.due(call):
                     self._happened.clear()
                     await self._happened.wait()
+        except asyncio.CancelledError:
+            # Whoever called waits no longer; what comes behind this outcome is not to wait for it.
+            self._left.append(call)
+            self._wake()
+            raise
         except TimeoutError:
             raise RunDiverged(
                 f"{call.what}, whose outcome came after this in the log, which does not happen:"
@@ -54,4 +63,9 @@ class Gate:
         return passed_on
 
     def _wake(self) -> None:
+        while due := next((one for one in self._left if self.schedule.due(one)), None):
+            self._left.remove(due)
+            self.schedule.release(due)
+        if self.schedule.exhausted:
+            self.exhausted.set()
         self._happened.set()

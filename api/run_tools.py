@@ -12,7 +12,7 @@ from actors.routing.chain import reason
 from actors.routing.turn import WORKFLOW
 from actors.run_tokens import RunToken
 from api.doors import Doors
-from api.run_calls import ToolQuestion
+from api.run_calls import REPLAY, ToolQuestion
 from events.tools import ToolReturned
 from events.turns import ToolOutcome
 from events.values import Attachment, Blob, Text
@@ -38,7 +38,8 @@ class RunTools:
     async def listed(self) -> tuple[dict[str, Any], ...]:
         """Name, description and parameters (a JSON schema) of each; none where the run is over."""
         state = (await self._doors.states.get(self._run.session)).turns.get(self._run.turn)
-        if state is None or state.started is None:
+        over = state is not None and state.end is not None and self._run.attempt < REPLAY
+        if state is None or state.started is None or over:
             return ()
         facts = orjson.loads(await self._text(state.started.facts))
         tools = facts.get(WORKFLOW, {}).get("tools")
@@ -52,8 +53,8 @@ class RunTools:
         Raises a `ProblemError` where the run is over. What goes wrong with the tool is told.
         """
         text = orjson.dumps(arguments).decode()
-        calls = self._doors.runs.of(self._run)
-        told = await calls.outcome(self._run, ToolQuestion(name, text))
+        calls, ticket = self._doors.runs.of(self._run), self._doors.runs.ticket(self._run)
+        told = await calls.outcome(self._run, ToolQuestion(name, text), ticket)
         try:
             return await self._given(told.outcome)
         finally:

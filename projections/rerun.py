@@ -76,6 +76,8 @@ class RecordedRun:
                     end = data
                 case ModelAsked(instead_of=str() as failed):
                     stands_for[event.step] = stands_for.get(failed, failed)
+                case ModelCancelled(reason="turn_ended") | ToolCancelled(reason="turn_ended"):
+                    pass  # whoever called was told nothing any more
                 case data if isinstance(data, CallOutcome):
                     # A fallback's outcome is that of the call, which then has not failed.
                     step = stands_for.get(event.step, event.step)
@@ -149,6 +151,11 @@ class Schedule:
     def first(self) -> str:
         """What has to happen before anything else does."""
         return next((what for _, what in sorted(self._waits.items())), "nothing")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything has happened that the log has: every call, and every outcome told."""
+        return not self._waits
 
     def _next(self) -> str:
         left = self.left()

@@ -18,6 +18,7 @@ from agent_framework.orchestrations import (
 from openai import AsyncOpenAI
 
 from actors.frameworks.agent_framework_config import AgentFrameworkConfig, AgentSpec
+from actors.frameworks.numbers import numbering
 from actors.frameworks.port import Doors, WorkflowFailed
 from actors.frameworks.tool_door import door_tools
 from actors.frameworks.tools import Tool, chosen
@@ -30,7 +31,9 @@ async def answered(workflow: AgentFrameworkConfig, task: str, doors: Doors) -> A
     """What the agents made of the task. At least one answer."""
     async with AsyncExitStack() as open:
         # The door itself bounds a call.
-        http = await open.enter_async_context(httpx2.AsyncClient(timeout=None, trust_env=False))
+        http = await open.enter_async_context(
+            httpx2.AsyncClient(timeout=None, trust_env=False, event_hooks=numbering())
+        )
         client = AsyncOpenAI(
             base_url=doors.base_url,
             api_key=doors.token,

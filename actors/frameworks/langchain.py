@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.frameworks.configuring import parsed
 from actors.frameworks.langchain_config import ChainStep, LangChainConfig
+from actors.frameworks.numbers import numbering
 from actors.frameworks.port import BadWorkflow, Doors, Models, Result
 from actors.frameworks.templates import text_of
 
@@ -66,7 +67,9 @@ async def _steps(steps: Sequence[ChainStep], doors: Doors) -> AsyncIterator[Step
 
     async with AsyncExitStack() as open:
         # The door itself bounds a call.
-        http = await open.enter_async_context(httpx2.AsyncClient(timeout=None, trust_env=False))
+        http = await open.enter_async_context(
+            httpx2.AsyncClient(timeout=None, trust_env=False, event_hooks=numbering())
+        )
         wanted = any(step.tools for step in steps)
         tools = await open.enter_async_context(door_tools(doors)) if wanted else ()
         yield Steps(steps, doors, http, tools)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path
@@ -9,6 +10,7 @@ from fastapi.openapi.models import Example
 from fastapi.responses import Response
 from starlette.requests import HTTPConnection
 
+from actors.frameworks.numbers import HEADER
 from actors.run_tokens import RunToken
 from api.doors import Inside
 from api.openai_door.answering import Answer
@@ -52,9 +54,16 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {**dict.fromkeys((400, *statuses, 422, 500), said), "default": said}
 
 
-async def _backend(doors: Inside, connection: HTTPConnection) -> Backend:
+async def _backend(doors: Inside, connection: HTTPConnection) -> AsyncIterator[Backend]:
     run: RunToken | None = connection.scope["state"]["run"]
-    return Rooms(doors) if run is None else RunModels(doors, run, doors.runs.of(run))
+    if run is None:
+        yield Rooms(doors)
+        return
+    models = RunModels(doors, run, connection.headers.get(HEADER))
+    try:
+        yield models
+    finally:
+        models.leave()
 
 
 Behind = Annotated[Backend, Depends(_backend)]

@@ -20,6 +20,7 @@ from api.openapi import problems
 from api.problems import ProblemError, kind_of
 from api.run_backend import RunModels
 from api.strict_json import StrictJSONRoute
+from api.views import IdempotencyKey
 from events.values import Id, Usage
 
 router = APIRouter(prefix="/models", tags=["runs"], route_class=StrictJSONRoute)
@@ -83,6 +84,7 @@ async def invoke_model(
     body: Annotated[
         Invocation, Body(openapi_examples={"a message": {"value": {"message": "Write a poem."}}})
     ],
+    key: IdempotencyKey = None,
 ) -> Response:
     """Ask a model of the run that the token is bound to: `Authorization: Bearer TOKEN`.
 
@@ -96,25 +98,32 @@ async def invoke_model(
             "only runs of workflows ask here, with the token that they are handed; for anyone else"
             " there is POST /openai/v1/chat/completions",
         )
-    brought = await bring(doors.room.blobs, body.request(participant))
-    return _Answer(RunModels(doors, run, doors.runs.of(run)), brought)
+    models = RunModels(doors, run)
+    try:
+        brought = await bring(doors.room.blobs, body.request(participant))
+    except BaseException:
+        models.leave()
+        raise
+    return _Answer(models, brought, key)
 
 
 class _Answer(Response):
     """Makes the call when it is to be sent: the call is over when the answer was passed on."""
 
-    def __init__(self, models: RunModels, brought: Brought) -> None:
+    def __init__(self, models: RunModels, brought: Brought, key: str | None) -> None:
         super().__init__()
-        self._models, self._brought = models, brought
+        self._models, self._brought, self._key = models, brought, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with self._models.answering(self._brought, None, pieces=False) as answering:
+            async with self._models.answering(self._brought, self._key, pieces=False) as answering:
                 content = self._said(await answering.completion())
                 response = Response(content, media_type="application/json")
                 await response(scope, receive, send)
         except DoorError as error:
             raise _problem(error) from None
+        finally:
+            self._models.leave()
 
     def _said(self, completion: Completion) -> str:
         return Invoked(
