@@ -25,6 +25,7 @@ class N8n:
 
     name = "n8n"
     environment = None
+    apart = False
 
     def config_schema(self) -> dict[str, Any]:
         return N8nConfig.model_json_schema()

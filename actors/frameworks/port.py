@@ -85,6 +85,12 @@ class Framework(Protocol):
     name: str
     environment: str | None
     """The environment (see `environments`) in which it runs; None: the room's own."""
+    apart: bool = True
+    """Whether each run has a process of its own, which is killed to cancel it.
+
+    A framework whose work is done elsewhere needs none: its `execute` is cancelled, and tells those
+    who do the work to stop. One that does not say has one.
+    """
 
     def config_schema(self) -> dict[str, Any]:
         """The JSON schema of its configuration."""

@@ -7,13 +7,16 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from actors.frameworks.execution import Request
 from actors.frameworks.n8n import N8n
 from actors.frameworks.port import BadWorkflow, Result, WorkflowFailed
-from tests.frameworks import INPUTS, MODELS
+from api.running_apart import run_apart
+from tests.frameworks import INPUTS, MODELS, request
 from tests.servers.doors import TOKEN, OpenDoors, open_doors
 from tests.servers.n8n import N8nServer, n8n_server
 
@@ -192,6 +195,20 @@ async def test_cancelling_a_run_leaves_the_webhook_or_stops_the_execution() -> N
             with pytest.raises(asyncio.CancelledError):
                 await running
             await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_cancelling_stops_the_execution_where_the_product_runs_it(tmp_path: Path) -> None:
+    async with both() as (n8n, doors):
+        doors.models.held = asyncio.Event()
+        config = {"webhook_url": f"{n8n.url}/webhook/long", **LONG}
+        wanted = cast(Request, request("n8n", config, doors.doors))
+        running = asyncio.create_task(run_apart(wanted, tmp_path))
+        await asyncio.wait_for(doors.models.arrived.wait(), 10)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert n8n.stopped.is_set()
+        assert n8n.executions["1"].status == "canceled"
 
 
 @pytest.mark.parametrize(
