@@ -27,7 +27,7 @@ from events.errors import (
     RateLimited,
 )
 from events.types import ModelAnswered, ModelDiscarded, ModelFailed
-from events.values import SPILL, Blob, Cost, Text, Usage
+from events.values import SPILL, Blob, Cost, Text, ToolCall, Usage
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ LOADING_PAUSE = 1.0  # seconds, at least, until a model that is loading is asked
 CHARACTERS_OF_TOKEN = 4  # about, to guess what a call takes of a limit
 STORE_PAUSE, LAST_STORE_PAUSE = 0.2, 5.0  # seconds between two tries to store a long text
 LONGEST_RAW_USAGE = 16 * 1024  # bytes
-LONGEST_TOOL_CALLS = 128 * 1024  # bytes
+LONGEST_TOOL_CALLS = 128 * 1024  # bytes, with their ids and what stands around them
+MOST_TOOL_CALLS = 1024
 LONGEST_ERROR = 2000  # characters
 
 _TELLING_WHEN = (RateLimited, ProviderUnavailable)
@@ -162,12 +163,7 @@ class Attempt:
         if finished is None:
             cut = BadResponse("the stream ended before the answer was complete: ask again")
             raise cut.after_work()
-        size = sum(_size(call.arguments) + _size(call.name) for call in finished.tool_calls)
-        if size > LONGEST_TOOL_CALLS:
-            raise BadResponse(
-                f"the tool calls of one answer have {size} bytes,"
-                f" more than the {LONGEST_TOOL_CALLS} that an event can keep"
-            ).after_work()
+        _check(finished.tool_calls)
         return finished
 
     async def _request(self) -> ChatRequest:
@@ -287,6 +283,18 @@ class Attempt:
 def _loading(error: ProviderError) -> float | None:
     """Seconds for which the model may go on loading, where that is all."""
     return error.loads_within if isinstance(error, ProviderUnavailable) else None
+
+
+def _check(calls: tuple[ToolCall, ...]) -> None:
+    """Raise `BadResponse` where the calls of one answer are more than an event can keep."""
+    size = _size([call.model_dump() for call in calls]) if len(calls) <= MOST_TOOL_CALLS else 0
+    if len(calls) > MOST_TOOL_CALLS:
+        many = f"one answer has {len(calls)} tool calls, more than the {MOST_TOOL_CALLS}"
+    elif size > LONGEST_TOOL_CALLS:
+        many = f"the tool calls of one answer have {size} bytes, more than the {LONGEST_TOOL_CALLS}"
+    else:
+        return
+    raise BadResponse(f"{many} that an event can keep").after_work()
 
 
 def _size(value: Any) -> int:

@@ -17,10 +17,11 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from actors import subjects
+from actors import subjects, undeliverable
 from actors.bus import Bus, Msg, Subscription, Unreachable, encode
 from actors.deltas import DeltaStream
 from actors.messages import Ask, CallTool, Heartbeat, Outcome, Receipt, RunWorkflow
+from events.errors import ControlRoomError
 
 _log = logging.getLogger(__name__)
 
@@ -203,9 +204,9 @@ class Serving(Generic[Job]):
                 self._idle.set()
 
     async def _deliver(self, call: Call[Job], outcome: Outcome) -> None:
-        """Send the outcome until a router has it."""
+        """Send the outcome until a router has it; one that cannot be sent is told as a failure."""
         await call.deltas.flush()
-        data = encode(outcome)
+        data, whole = encode(outcome), True
         pause = RESEND_PAUSE
         while True:
             call.resend.clear()
@@ -217,6 +218,13 @@ class Serving(Generic[Job]):
                 _log.info("%s: an outcome is not delivered yet: %s", self._who, error)
             except ValidationError:
                 _log.warning("%s: this is no receipt: %.200r", self._who, reply)
+            except ControlRoomError as error:
+                if not whole:
+                    raise
+                _log.error("%s: an outcome cannot be sent: %s", self._who, error)
+                why = f"its outcome of {len(data)} bytes is more than can be sent"
+                data, whole = encode(undeliverable.failure(outcome, why)), False
+                continue
             else:
                 return
             try:
