@@ -80,7 +80,16 @@ class Link:
         self.heard = asyncio.get_running_loop().time()
 
     async def follow(self) -> None:
-        """Have every change of the list told, until cancelled."""
+        """Have every change of the list told, until cancelled, or else it is broken."""
+        try:
+            await self._follow()
+        except Exception:
+            _log.exception(
+                "changes of %s can be followed no more: it is connected again", self._name
+            )
+            self.broken.set()
+
+    async def _follow(self) -> None:
         async with asyncio.TaskGroup() as group:
             tools = self.client.server_capabilities.tools
             if self.modern and tools is not None and tools.list_changed:

@@ -168,6 +168,24 @@ async def test_a_list_that_changes_is_told(module_nats_url: str, tmp_path: Path)
         assert await caller.text("extra") == "extra is done"
 
 
+async def test_a_list_that_can_be_followed_no_more_is_followed_anew(
+    module_nats_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with calling(module_nats_url, stubborn(tmp_path)) as caller:
+        await caller.listed()
+        with monkeypatch.context() as faulty:
+            faulty.setattr("actors.tools.link.MOST_TOOLS", "many")  # comparing raises a TypeError
+            await caller.text("more")
+            await eventually(lambda: not caller.actor.listing().up, within=10, what="its end")
+        await caller.listed()
+        assert len(said(tmp_path, "started")) >= 2
+        assert await caller.text("more") == "there is more"
+    assert "changes of stubborn can be followed no more" in caplog.text
+
+
 async def test_progress_is_shown(module_nats_url: str, tmp_path: Path) -> None:
     async with calling(module_nats_url, stubborn(tmp_path)) as caller:
         assert await caller.text("progress") == "all of it"
