@@ -17,6 +17,7 @@ from actors.messages import CallTool, Outcome
 from actors.providers.http_errors import Secrets
 from actors.serving import HEARTBEAT, Call, Key, Serving
 from actors.tools.attempt import Attempt
+from actors.tools.checking import Checker
 from actors.tools.config import ToolServerSpec, resolved
 from actors.tools.connection import Connection
 from actors.tools.listing import LISTED, TOOLS, WHO, ListedTool, Listing
@@ -49,6 +50,7 @@ class ToolServerActor:
         self._spec = spec
         self._environment = environment
         self._connection: Connection | None = None
+        self._checker = Checker()
         self._publisher = DeltaPublisher(bus)
         self._calls: Serving[Attempt] = Serving(
             bus, f"tool server {spec.name}", self._outcome, heartbeat=heartbeat
@@ -85,6 +87,7 @@ class ToolServerActor:
         await self._calls.stop(within)
         if self._connection is not None:
             await self._connection.stop()
+        await self._checker.stop()
         await self._publisher.stop()
 
     @property
@@ -147,11 +150,16 @@ class ToolServerActor:
         def begin(key: Key) -> tuple[Attempt, DeltaStream]:
             assert self._connection
             deltas = self._publisher.open(*key)
-            timeout = self._spec.timeout
-            return (
-                Attempt(self._bus, self._blobs, self._connection, call, deltas, timeout=timeout),
+            attempt = Attempt(
+                self._bus,
+                self._blobs,
+                self._connection,
+                call,
                 deltas,
+                checker=self._checker,
+                timeout=self._spec.timeout,
             )
+            return attempt, deltas
 
         return self._calls.take(call, begin, msg)
 

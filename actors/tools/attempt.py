@@ -17,7 +17,8 @@ from actors.bus import Bus, Unreachable
 from actors.deltas import DeltaStream, Status
 from actors.forms import MOST_QUESTIONS, unfit
 from actors.messages import CallTool, Outcome, Receipt
-from actors.tools.arguments import Schema, parsed
+from actors.tools.arguments import parsed
+from actors.tools.checking import Checker
 from actors.tools.connection import Connection
 from actors.tools.content import kept
 from events.errors import ControlRoomError, ToolError, ToolTimeout
@@ -46,12 +47,14 @@ class Attempt:
         call: CallTool,
         deltas: DeltaStream,
         *,
+        checker: Checker,
         timeout: float,
     ) -> None:
         self.place = (call.session, call.turn, call.step)
         self._bus = bus
         self._blobs = blobs
         self._connection = connection
+        self._checker = checker
         self._call = call
         self._deltas = deltas
         self._timeout = timeout
@@ -74,7 +77,7 @@ class Attempt:
         """
         arguments = parsed(await self._text())
         await self._connection.ready()
-        self._check(arguments)
+        await self._check(arguments)
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         try:
@@ -121,10 +124,10 @@ class Attempt:
             return (await asyncio.to_thread(self._blobs.get, text)).decode("utf-8", "replace")
         return text
 
-    def _check(self, arguments: dict[str, Any]) -> None:
+    async def _check(self, arguments: dict[str, Any]) -> None:
         tool = next((t for t in self._connection.tools or () if t.name == self._call.tool), None)
         if tool is not None:  # else the server says that it has none
-            Schema(tool.name, tool.input_schema).check(arguments)
+            await self._checker.check(tool.name, tool.input_schema, arguments)
 
     async def _progressed(self, progress: float, total: float | None, message: str | None) -> None:
         """Show how far it is, to whoever watches."""

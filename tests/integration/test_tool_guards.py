@@ -10,7 +10,7 @@ from typing import Any
 from actors.tools.config import ToolServerSpec
 from events.tools import ElicitationAnswered
 from tests.integration.tool_calls import Caller, calling, configured
-from tests.unit.test_forms import field
+from tests.unit.test_forms import doubling, field
 
 HOSTILE = Path(__file__).parents[1] / "servers" / "mcp_hostile.py"
 
@@ -52,3 +52,17 @@ async def test_a_call_asks_one_question_after_the_other_and_not_without_end(
         assert [one["action"] for one in said if "action" in one] == ["decline"] * 16
         refused = [one["message"] for one in said if "message" in one]
         assert refused == ["the tool asks the person more than 16 questions"] * 24
+
+
+async def test_a_schema_that_takes_for_ever_holds_up_no_other_call(module_nats_url: str) -> None:
+    async with calling(
+        module_nats_url, hostile(TOOLS=json.dumps({"bomb": doubling(40)}))
+    ) as caller:
+        await caller.listed()
+        step = await caller.begin("bomb")
+        assert await caller.text("echo") == "{}"
+        assert caller.outcomes[step].empty()
+        failed = (await caller.outcome(step)).tool_failed
+        assert failed is not None
+        assert (failed.error, failed.retryable) == ("ToolError", False)
+        assert "the arguments could not be checked in time" in failed.message
