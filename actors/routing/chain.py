@@ -86,7 +86,9 @@ def rounds(turn: Turn, continues: str | None, model: tuple[str, str]) -> tuple[R
     found = []
     for key, asked, answer in reversed(answers):
         same = (asked.provider, asked.model) == model
-        pairs = list(_pairs(turn, key, answer.tool_calls))
+        # They are emitted in the order of the calls, the last may be none.
+        steps = iter(turn.calls_of(key))
+        pairs = [(call, next(steps, None)) for call in answer.tool_calls]
         calls = tuple(_sendable(call, step, ids, same) for call, step in pairs)
         told = tuple(_told(call.id, step) for call, (_, step) in zip(calls, pairs, strict=True))
         found.append(Round(answer.text, calls, told, answer.carried if same else None))
@@ -146,19 +148,6 @@ def _lines(one: Round) -> Iterator[list[object]]:
         every = (*each.pictures, *each.others)
         files = [(file.name, file.media_type, file.sha256) for file in every]
         yield ["told", each.id, each.is_error, text_digest(each.text), *([files] if files else [])]
-
-
-def _pairs(
-    turn: Turn, asked_in: str, calls: tuple[ToolCall, ...]
-) -> Iterator[tuple[ToolCall, Step | None]]:
-    """Each call with its step. They are emitted in the order of the calls, the last may be none."""
-    steps = (
-        step
-        for step in turn.steps.values()
-        if step.use is not None and step.use.asked_in == asked_in
-    )
-    for call in calls:
-        yield call, next(steps, None)
 
 
 def _sendable(call: ToolCall, step: Step | None, ids: set[str], same: bool) -> ToolCall:
