@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from api.all_events import AllEvents
+from api.callers import Callers
 from api.commands import Commands
 from api.following import Feeds
 from api.projected import Advances
@@ -33,6 +34,7 @@ class Doors:
     advances: Advances
     runs: RunDoors
     principal: str = LOCAL
+    callers: Callers = field(default_factory=Callers)
 
     @classmethod
     def of(cls, room: Room, patience: float) -> Doors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -71,9 +71,9 @@ class Rooms(Backend):
                 once = target.config is not None
                 follow = doors.feeds.follow(session, None, pieces=pieces, once=once)
                 follower = await stack.enter_async_context(follow)
-                command = PostTurn(
-                    session=session, by=doors.principal, id=command_id(tried), message=message
-                )
+                id = command_id(tried)
+                leave = stack.enter_context(doors.callers.one(session, id))
+                command = PostTurn(session=session, by=doors.principal, id=id, message=message)
                 accepted = await doors.commands.send(command)
                 assert accepted.turn
                 if accepted.repeated:
@@ -82,7 +82,14 @@ class Rooms(Backend):
                         continue  # nobody has its answer, so this is another call
                     follow = doors.feeds.follow(session, begun, pieces=pieces)
                     follower = await stack.enter_async_context(follow)
-                yield Turn(doors, session, accepted.turn, follower, brought.names)
+                yield Turn(
+                    doors,
+                    session,
+                    accepted.turn,
+                    follower,
+                    own=brought.names,
+                    leave=leave,
+                )
                 return
         raise DoorError(
             409,
@@ -102,11 +109,20 @@ class Turn(Answering):
     """A turn that is under way."""
 
     def __init__(
-        self, doors: Doors, session: str, turn: str, follower: Follower, own: frozenset[str]
+        self,
+        doors: Doors,
+        session: str,
+        turn: str,
+        follower: Follower,
+        *,
+        own: frozenset[str],
+        leave: Callable[[], bool],
     ) -> None:
+        """`leave` says whether nobody else waits for it."""
         self._doors, self._session, self._turn = doors, session, turn
         self._follower = follower
         self._own = own
+        self._leave = leave
 
     @property
     def id(self) -> str:
@@ -156,6 +172,8 @@ class Turn(Answering):
                 yield Happened(item.type, about)
 
     async def cancel(self) -> None:
+        if not self._leave():
+            return
         command = CancelTurn(
             session=self._session,
             by=self._doors.principal,

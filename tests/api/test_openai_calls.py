@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import openai
@@ -101,6 +103,37 @@ async def test_a_key_makes_a_repetition_the_same_call(
             model="paced/steady", messages=[{"role": "user", "content": "Else"}],
             extra_headers=keyed,
         )  # fmt: skip
+
+
+async def test_one_of_two_under_a_key_goes_away_and_the_other_gets_the_answer(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    await shared.create("two-wait", "a:slow")
+    body: Any = {"model": "session/two-wait", "messages": HELLO, "stream": True}
+    keyed = {"Idempotency-Key": "two-wait"}
+    async with AsyncExitStack() as stack:
+        streams = []
+        for _ in range(2):
+            chunks = await client.chat.completions.create(**body, extra_headers=keyed)
+            stack.push_async_callback(chunks.close)
+            assert (await anext(aiter(chunks))).choices
+            streams.append(chunks)
+        first, second = streams
+        await first.close()
+        callers = shared.served.doors.callers
+        await eventually(lambda: callers.waiting("two-wait") == 1, within=10, what="one is gone")
+        finished = [c.choices[0].finish_reason async for c in second if c.choices]
+        assert finished[-1] == "stop"
+    assert not await events_of(shared, "two-wait", "turn.cancelled")
+
+    keyed = {"Idempotency-Key": "both-go"}
+    both = [await client.chat.completions.create(**body, extra_headers=keyed) for _ in range(2)]
+    await asyncio.gather(*(chunks.close() for chunks in both))
+
+    async def cancelled() -> bool:
+        return bool(await events_of(shared, "two-wait", "turn.cancelled"))
+
+    await eventually(cancelled, within=10, what="the turn is called off")
 
 
 async def test_what_was_called_off_is_begun_anew_under_its_key(client: AsyncOpenAI) -> None:
