@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
+from actors.routing.tool_loop import TOLD
 from events.tools import ApprovalDenied, ToolCancelled, ToolFailed, ToolRefused, ToolReturned
 from events.turns import Step, ToolOutcome, Turn, shown_size, text_digest, text_size
 from events.types import ModelAnswered, ModelAsked
@@ -88,7 +89,7 @@ def rounds(turn: Turn, continues: str | None, model: tuple[str, str]) -> tuple[R
         same = (asked.provider, asked.model) == model
         # They are emitted in the order of the calls, the last may be none.
         steps = iter(turn.calls_of(key))
-        pairs = [(call, next(steps, None)) for call in answer.tool_calls]
+        pairs = [(call, next(steps, None)) for call in answer.tool_calls[:TOLD]]
         calls = tuple(_sendable(call, step, ids, same) for call, step in pairs)
         told = tuple(_told(call.id, step) for call, (_, step) in zip(calls, pairs, strict=True))
         found.append(Round(answer.text, calls, told, answer.carried if same else None))

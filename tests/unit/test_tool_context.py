@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.routing import chain, context
+from actors.routing.tool_loop import TOLD
 from events.tools import (
     ApprovalDenied,
 )
@@ -183,3 +184,15 @@ def test_tools_choice_chain_and_given_are_in_the_digest() -> None:
     ]
     digests = [log.digest(plain.model_copy(update=change)) for change in changes]
     assert len(set(digests)) == len(changes)
+
+
+def test_what_is_told_of_one_answer_ends_after_so_many_calls() -> None:
+    log = Log()
+    log.ask()
+    log.answer("ask:a:1", *((f"x{n}", "f") for n in range(TOLD + 5)))
+    for n in range(TOLD):
+        log.call(f"call:f:{n}", "ask:a:1", f"x{n}", returned(str(n)))
+    asked = log.ask("ask:a:2", continues="ask:a:1")
+    [calls] = [one.tool_calls for one in log.said(asked) if one.tool_calls]
+    assert [call.id for call in calls] == [f"x{n}" for n in range(TOLD)]
+    assert results(log, asked) == [str(n) for n in range(TOLD)]
