@@ -126,6 +126,23 @@ def test_ids_are_the_models_own_and_made_up_for_another_or_where_they_repeat() -
     assert results(log, other) == ["0", "1", "2"]
 
 
+def test_ids_differ_within_a_chain() -> None:
+    log = Log()
+    log.ask()
+    log.answer("ask:a:1", ("same", "f"))
+    log.call("call:f:1", "ask:a:1", "same", returned("first"))
+    log.ask("ask:a:2", continues="ask:a:1")
+    log.answer("ask:a:2", ("same", "f"), ("call00002", "f"))
+    log.call("call:f:2", "ask:a:2", "same", returned("second"))
+    log.call("call:f:3", "ask:a:2", "call00002", returned("third"))
+    asked = log.ask("ask:a:3", continues="ask:a:2")
+    said = log.said(asked)
+    ids = [call.id for one in said for call in one.tool_calls]
+    assert ids == ["same", "call00002", "call00003"]
+    assert [one.tool_call_id for one in said if one.role == "tool"] == ids
+    assert results(log, asked) == ["first", "second", "third"]
+
+
 def test_what_a_provider_wants_back_goes_to_the_same_model_alone() -> None:
     log = Log()
     log.ask()
