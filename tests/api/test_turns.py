@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.doors import Doors
+from api.guard import Guard
 from api.posting import LONGEST, ShortPost
 from events.types import TurnStarted
 from events.values import SPILL, Blob
@@ -319,7 +320,8 @@ async def test_the_short_way_takes_a_plain_post_and_nothing_else(shared: LocalRo
         passed_on.append(await Request(scope, receive).body())
         await Response(status_code=204)(scope, receive, send)
 
-    transport = httpx2.ASGITransport(ShortPost(route, Doors.of(shared.room, patience=4)))
+    short = ShortPost(route, Doors.of(shared.room, patience=4))
+    transport = httpx2.ASGITransport(Guard(short, shared.settings))
     path = f"/v1/sessions/{await shared.create('short', 'a')}/turns"
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.post(path, json={"content": "Hello"})).status_code == 202

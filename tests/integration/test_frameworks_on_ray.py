@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from actors.cluster import apart, joined
 from actors.frameworks.registry import framework
 from actors.frameworks.remote import Runner, placement
+from api.settings import Settings
 from tests.frameworks import HOME, WORKFLOWS, interpreter, request, run
 from tests.servers.doors import open_doors
 
@@ -20,8 +22,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 @pytest.fixture(scope="module")
 async def ray(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
     await asyncio.to_thread(interpreter, "crewai")
-    async with joined("", tmp_path_factory.mktemp("ray")):
+    settings = Settings(home=tmp_path_factory.mktemp("ray"))
+    async with joined("", settings.scratch_dir):  # a short path: sockets lie in it
         yield
+    shutil.rmtree(settings.scratch_dir, ignore_errors=True)
 
 
 @pytest.mark.usefixtures("ray")

@@ -73,23 +73,24 @@ CHAIN = {
 async def test_a_workflow_that_is_broken_off_asks_nothing_twice(
     room: LiveRoom, victim: str
 ) -> None:
+    run = f"run-{victim}"
     await room.create(
-        victim,
+        run,
         "brisk/instant",
         "brisk/slow",
         routing_pattern="workflow",
         workflow={"framework": "langchain", "config": CHAIN},
     )
-    turn = await room.post(victim, '{"topic": "owls"}')
-    await room.hear(victim, "ask:p2:1")
+    turn = await room.post(run, '{"topic": "owls"}')
+    await room.hear(run, "ask:p2:1")
     old = room.kill(victim)
     await room.back(victim, old)
-    events = await room.ended(victim, turn)
+    events = await room.ended(run, turn)
     assert events[-1].type == "turn.completed"
     kinds = [event.type for event in events]
     assert "run.restarted" in kinds
     assert kinds.count("run.asked") == kinds.count("model.answered") == 2
-    report = await room.client.replay_run(victim)
+    report = await room.client.replay_run(run)
     assert report == {"identical": True, "calls": 2, "divergence": None}
 
 

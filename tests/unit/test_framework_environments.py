@@ -27,7 +27,8 @@ def no_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(home: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, env={"CONTROL_ROOM_HOME": str(home)})
+    wide = {"CONTROL_ROOM_HOME": str(home), "COLUMNS": "200"}
+    return CliRunner().invoke(app, arguments, env=wide)
 
 
 def test_what_is_not_installed_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
