@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.awaited import awaited, by_router
 from actors.deciding import Decision, NotFound
+from actors.frameworks.registry import repeatable
 from actors.messages import Outcome, RunAsk, RunCall
 from actors.routing.batch import Given
 from actors.routing.tool_loop import token
@@ -87,7 +88,7 @@ RESTARTS = 3
 def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decision:
     """What a run's end becomes: counted (state `open`), dropped, or a run that begins again.
 
-    What failed because of the room, and not of the workflow, begins again.
+    What failed because of the room, and not of the workflow, begins again, where it may.
     """
     end = outcome.completed or outcome.run_failed
     if end is None or session.open is not turn or step.outcome is not None:
@@ -95,7 +96,8 @@ def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decis
     if outcome.attempt != step.attempt:
         return Decision()
     failed = outcome.run_failed
-    if failed is not None and failed.retryable and step.attempt <= RESTARTS:
+    again = failed is not None and failed.retryable and step.attempt <= RESTARTS
+    if failed is not None and again and _repeatable(step):
         return _again(turn.id, step, failed.message)
     by = f"workflow:{turn.run.framework}" if turn.run else "workflow"
     given = Given(end, by, turn=turn.id, step=step.key, cause=step.position)
@@ -103,10 +105,19 @@ def receive(session: Session, outcome: Outcome, turn: Turn, step: Step) -> Decis
 
 
 def lost(session: Session, *, key: tuple[str, str, str], attempt: int) -> Decision:
-    """Nothing is heard of the run: it begins again, or is given up after `RESTARTS` times."""
+    """Nothing is heard of the run: it begins again, or is given up after `RESTARTS` times.
+
+    One that is not repeatable is given up at once.
+    """
     step = awaited(session, key, attempt)
     if step is None or step.run is None or session.status == "paused":
         return Decision()
+    if not _repeatable(step):
+        once = ControlRoomError(
+            f"nothing was heard of the run of {step.run.framework}, which is not begun again: it"
+            " may have done its work, or be at it still; look there first"
+        )
+        return failed(step, key=key, error=once, unheard=True)
     if attempt > RESTARTS:
         silent = ControlRoomError(
             f"nothing was heard of the run in {attempt} attempts: see the room's log"
@@ -127,6 +138,10 @@ def failed(
         unheard=unheard,
     )
     return Decision((by_router(data, key[1], step),))
+
+
+def _repeatable(step: Step) -> bool:
+    return step.run is not None and repeatable(step.run.framework)
 
 
 def _again(turn: str, step: Step, reason: str) -> Decision:
