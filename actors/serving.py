@@ -177,7 +177,9 @@ class Serving(Generic[Job]):
         if len(self._cancelled) > REMEMBERED:
             self._cancelled.popitem(last=False)
         for key, call in self._calls.items():
-            if key[:3] == step and call.working and not call.cancelled:
+            # A replay has nobody but whoever started it: its outcome is not repeated for others.
+            wanted = call.working or call.reply.startswith(subjects.REPLAY)
+            if key[:3] == step and wanted and not call.cancelled:
                 call.cancelled = True
                 if call.begun and call.task is not None:
                     call.task.cancel()
