@@ -93,7 +93,9 @@ class Secrets:
     def hidden(self, text: str) -> str:
         """`text` without them, in whatever case: names of hosts come back in small letters."""
         for secret in self._texts:
-            text = re.sub(re.escape(secret), "[secret]", text, flags=re.IGNORECASE)
+            # A search for text is a hundred times faster than that for a pattern.
+            if not secret.isascii() or secret.lower() in text.lower():
+                text = re.sub(re.escape(secret), "[secret]", text, flags=re.IGNORECASE)
         return text
 
     def hidden_within(self, value: Any) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
 import mcp_types as types
+from mcp.client.stdio import DEFAULT_INHERITED_ENV_VARS
 from pydantic import ValidationError
 
 from actors import subjects
@@ -50,6 +52,7 @@ class ToolServerActor:
         self._spec = spec
         self._environment = environment
         self._connection: Connection | None = None
+        self._secrets = Secrets(())
         self._checker = Checker()
         self._publisher = DeltaPublisher(bus)
         self._calls: Serving[Attempt] = Serving(
@@ -64,7 +67,8 @@ class ToolServerActor:
         Raises a `ConfigError` where something that its configuration refers to cannot be read.
         """
         spec, found = await asyncio.to_thread(resolved, self._spec, self._environment)
-        self._connection = Connection(spec, Secrets(found).hidden, self._changed)
+        self._secrets.add(*secret_texts(found, self._environment))
+        self._connection = Connection(spec, self._secrets.hidden, self._changed)
         self._connection.start()
         self._publisher.start()
         await self._calls.start()
@@ -118,7 +122,10 @@ class ToolServerActor:
         """Say what the server has now."""
         tools = self._connection.tools if self._connection else None
         if tools is not None:
-            listed = tuple(_listed(tool) for tool in tools)
+            hidden = self._secrets.hidden
+            listed = tuple(
+                _listed(tool, self._secrets) for tool in tools if hidden(tool.name) == tool.name
+            )
             content = canonical_json(LISTED.dump_python(listed, mode="json"))
             try:
                 self._listed = await asyncio.to_thread(self._blobs.put, content, "application/json")
@@ -157,6 +164,7 @@ class ToolServerActor:
                 call,
                 deltas,
                 checker=self._checker,
+                secrets=self._secrets,
                 timeout=self._spec.timeout,
             )
             return attempt, deltas
@@ -184,15 +192,28 @@ class ToolServerActor:
         return Outcome(session=session, turn=turn, step=step, attempt=number, **update)
 
 
-def _listed(tool: types.Tool) -> ListedTool:
+def secret_texts(found: Iterable[str], environment: Mapping[str, str]) -> Iterator[str]:
+    """What stood for references, as it may come back: in lines, and in JSON.
+
+    What every program is told of our environment is no secret, such as the home folder.
+    """
+    known = {environment.get(name) for name in DEFAULT_INHERITED_ENV_VARS}
+    for text in found:
+        if text not in known:
+            yield from (text, *text.splitlines())
+            yield json.dumps(text)[1:-1]
+            yield json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _listed(tool: types.Tool, secrets: Secrets) -> ListedTool:
     hints = tool.annotations
     return ListedTool(
         name=tool.name,
-        title=tool.title,
-        description=tool.description or "",
-        parameters=tool.input_schema,
-        output=tool.output_schema,
+        title=None if tool.title is None else secrets.hidden(tool.title),
+        description=secrets.hidden(tool.description or ""),
+        parameters=secrets.hidden_within(tool.input_schema),
+        output=secrets.hidden_within(tool.output_schema),
         annotations=None
         if hints is None
-        else hints.model_dump(mode="json", by_alias=True, exclude_none=True),
+        else secrets.hidden_within(hints.model_dump(mode="json", by_alias=True, exclude_none=True)),
     )

@@ -17,6 +17,7 @@ from actors.bus import Bus, Unreachable
 from actors.deltas import DeltaStream, Status
 from actors.forms import MOST_QUESTIONS, unfit
 from actors.messages import CallTool, Outcome, Receipt
+from actors.providers.http_errors import Secrets
 from actors.tools.arguments import parsed
 from actors.tools.checking import Checker
 from actors.tools.connection import Connection
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 LONGEST_ERROR: Final = 4000  # characters
 LONGEST_STATUS: Final = 300
+LONGEST_SAID: Final = 64 * 1024  # of which that is the beginning
 LONGEST_FORM: Final = 32 * 1024  # bytes of JSON
 EACH_PROGRESS: Final = 0.1  # seconds between two reports of progress that are shown
 RECEIPT_WITHIN: Final = 4.0  # seconds for the router to take a question before it is sent again
@@ -48,6 +50,7 @@ class Attempt:
         deltas: DeltaStream,
         *,
         checker: Checker,
+        secrets: Secrets,
         timeout: float,
     ) -> None:
         self.place = (call.session, call.turn, call.step)
@@ -55,6 +58,7 @@ class Attempt:
         self._blobs = blobs
         self._connection = connection
         self._checker = checker
+        self._secrets = secrets
         self._call = call
         self._deltas = deltas
         self._timeout = timeout
@@ -94,7 +98,7 @@ class Attempt:
         finally:
             self._clock = None
         duration = loop.time() - self._began
-        content = await kept(result, self._blobs)
+        content = await kept(result, self._blobs, self._secrets)
         return ToolReturned(
             attempt=self._call.attempt,
             text=content.text,
@@ -113,7 +117,7 @@ class Attempt:
         return ToolFailed(
             attempt=self._call.attempt,
             error=type(error).__name__,
-            message=error.message[:LONGEST_ERROR],
+            message=self._secrets.hidden(error.message)[:LONGEST_ERROR],
             retryable=error.retryable,
             duration_ms=round(duration * 1000, 3),
         )
@@ -138,6 +142,7 @@ class Attempt:
         self._shown, self._complete = now, self._complete or ends
         share = f"{progress:g} of {total:g}" if total else f"{progress:g}"
         said = f"{share}: {message}" if message else share
+        said = self._secrets.hidden(said[:LONGEST_SAID])
         self._deltas.add(Status(" ".join(said.split())[:LONGEST_STATUS] + "\n"))
 
     # --- what it asks the person -----------------------------------------------------------------
@@ -148,13 +153,16 @@ class Attempt:
         form = (
             params.requested_schema if isinstance(params, types.ElicitRequestFormParams) else None
         )
+        url = params.url if isinstance(params, types.ElicitRequestURLParams) else None
+        if url is not None and self._secrets.hidden(url) != url:
+            raise ToolError("the tool sends the person to an address that holds a secret")
         try:
             requested = ElicitationRequested(
                 attempt=self._call.attempt,
                 id=id,
-                message=params.message[:16_000],
-                form=_bounded(form),
-                url=params.url if isinstance(params, types.ElicitRequestURLParams) else None,
+                message=self._secrets.hidden(params.message)[:16_000],
+                form=_bounded(self._secrets.hidden_within(form)),
+                url=url,
             )
         except ValidationError:
             raise ToolError("the tool asks the person for what cannot be shown") from None

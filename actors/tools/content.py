@@ -13,6 +13,7 @@ from typing import Final
 import mcp_types as types
 import orjson
 
+from actors.providers.http_errors import Secrets
 from events.errors import BadResult, ControlRoomError
 from events.store import BlobStore
 from events.values import SPILL, Attachment, Blob, Text
@@ -39,11 +40,35 @@ class Content:
     notes: tuple[str, ...]
 
 
-async def kept(result: types.CallToolResult, blobs: BlobStore) -> Content:
-    """The result's content; whatever is long lies beside the store by then.
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What came back: attachments are their bytes, media type and name."""
 
-    Links are told as text. Raises `BadResult` where it is too much, or no content.
+    text: str
+    structured: str | None
+    files: tuple[tuple[bytes, str, str], ...]
+
+
+async def kept(result: types.CallToolResult, blobs: BlobStore, secrets: Secrets) -> Content:
+    """The result's content without the secrets; whatever is long lies beside the store by then.
+
+    Links are told as text. Raises `BadResult` where it is too much, or no content. What stands in
+    attachments is kept as it came.
     """
+    parts = await asyncio.to_thread(_parts, result, secrets)  # long texts take a while
+    files = parts.files
+    notes: tuple[str, ...] = ()
+    if len(files) > MOST_PARTS:
+        notes = (f"{len(files) - MOST_PARTS} attachments are left out",)
+    return Content(
+        await _stored_text(parts.text, blobs),
+        None if parts.structured is None else await _stored_text(parts.structured, blobs),
+        tuple([await _attached(*file, blobs) for file in files[:MOST_PARTS]]),
+        notes,
+    )
+
+
+def _parts(result: types.CallToolResult, secrets: Secrets) -> _Parts:
     texts: list[str] = []
     files: list[tuple[bytes, str, str]] = []
     for part in result.content:
@@ -73,14 +98,13 @@ async def kept(result: types.CallToolResult, blobs: BlobStore) -> Content:
             f"the result has {size} bytes, more than the {LARGEST} that are kept: ask for less at"
             " a time"
         )
-    notes: tuple[str, ...] = ()
-    if len(files) > MOST_PARTS:
-        notes = (f"{len(files) - MOST_PARTS} attachments are left out",)
-    return Content(
-        await _stored_text(text, blobs),
-        None if said is None else await _stored_text(said, blobs),
-        tuple([await _attached(*file, blobs) for file in files[:MOST_PARTS]]),
-        notes,
+    return _Parts(
+        secrets.hidden(text),
+        None if said is None else orjson.dumps(secrets.hidden_within(structured)).decode(),
+        tuple(
+            (content, secrets.hidden(media_type), secrets.hidden(name))
+            for content, media_type, name in files
+        ),
     )
 
 

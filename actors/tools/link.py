@@ -39,15 +39,23 @@ Tools = tuple[types.Tool, ...]
 class Link:
     """A connection that stands. `broken` is set when it does not any more."""
 
-    def __init__(self, client: Client, name: str, changed: Callable[[Tools], Awaitable[None]]):
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        hidden: Callable[[str], str],
+        changed: Callable[[Tools], Awaitable[None]],
+    ) -> None:
         self.client = client
         self.broken = asyncio.Event()
         self.tools: Tools = ()
         self.protocol = client.protocol_version
         info = client.server_info
-        self.implementation = f"{info.name} {info.version}".strip()[:200] if info else None
+        named = hidden(f"{info.name} {info.version}".strip()) if info else None
+        self.implementation = named[:200] if named is not None else None
         self.heard = 0.0
         self._name = name
+        self._hidden = hidden
         self._changed = changed
         self._stale = asyncio.Event()
         self._trying = asyncio.Lock()
@@ -100,7 +108,9 @@ class Link:
                 try:
                     await self.list()
                 except (MCPError, httpx2.HTTPError, OSError, ValueError) as error:
-                    _log.warning("%s does not list its tools again: %s", self._name, error)
+                    _log.warning(
+                        "%s does not list its tools again: %s", self._name, self._hidden(str(error))
+                    )
                 else:
                     await self._changed(self.tools)
                 await asyncio.sleep(RELIST_PAUSE)
@@ -115,7 +125,9 @@ class Link:
                 if error.code == types.METHOD_NOT_FOUND:
                     return
             except (SubscriptionLost, httpx2.HTTPError, OSError, TimeoutError) as error:
-                _log.debug("%s: changes are listened for again: %s", self._name, error)
+                _log.debug(
+                    "%s: changes are listened for again: %s", self._name, self._hidden(str(error))
+                )
             await asyncio.sleep(RELISTEN_PAUSE)
             self._stale.set()  # what has changed meanwhile
 
@@ -173,7 +185,7 @@ async def linked(
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(START_WITHIN):
                 await stack.enter_async_context(client)
-                link = Link(client, spec.name, changed)
+                link = Link(client, spec.name, hidden, changed)
                 links.append(link)
                 await link.list()
             watching = asyncio.create_task(_watch(program, link))

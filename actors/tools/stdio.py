@@ -166,7 +166,7 @@ class Program:
         except ValueError:
             self._nonsense += 1
             if self._nonsense <= NONSENSE:
-                said = self._hidden(line[:200].decode("utf-8", "replace"))
+                said = self._hidden(line[:CHUNK].decode("utf-8", "replace"))
                 _log.warning("%s wrote what is no message: %.200r", self._spec.name, said)
             return None
 
@@ -178,7 +178,7 @@ class Program:
         while chunk := await process.stderr.read(CHUNK):
             *ends, rest = chunk.split(b"\n")
             for end in ends:
-                whole = (line + end)[: 4 * LONGEST_WORDS].decode("utf-8", "replace").strip()
+                whole = (line + end)[:CHUNK].decode("utf-8", "replace").strip()
                 line = b""
                 words = self._hidden(whole)[:LONGEST_WORDS]
                 if not words:
@@ -191,7 +191,7 @@ class Program:
                     _log.info("%s: %s", self._spec.name, words)
                 elif said == WORDS + 1:
                     _log.info("%s says more than is logged in a minute", self._spec.name)
-            line = (line + rest)[: 4 * LONGEST_WORDS]
+            line = (line + rest)[:CHUNK]
         if words := self._hidden(line.decode("utf-8", "replace").strip())[:LONGEST_WORDS]:
             self.last_words = words
 

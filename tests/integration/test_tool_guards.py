@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from actors.tools.actor import secret_texts
 from actors.tools.config import ToolServerSpec
 from events.tools import ElicitationAnswered
 from tests.integration.tool_calls import Caller, calling, configured
 from tests.unit.test_forms import doubling, field
+from tests.waiting import eventually
 
 HOSTILE = Path(__file__).parents[1] / "servers" / "mcp_hostile.py"
 
@@ -66,3 +71,46 @@ async def test_a_schema_that_takes_for_ever_holds_up_no_other_call(module_nats_u
         assert failed is not None
         assert (failed.error, failed.retryable) == ("ToolError", False)
         assert "the arguments could not be checked in time" in failed.message
+
+
+async def test_what_a_configuration_refers_to_is_in_nothing_that_a_server_says(
+    module_nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = 'hidden-from-all "1"'
+    spec = hostile(KEY="${THE_KEY}", TOOLS=json.dumps({f"x-{key}": {"type": "object"}}))
+    async with calling(module_nats_url, spec, {"THE_KEY": key}) as caller:
+        listing = await caller.listed()
+        assert listing.implementation == f"{'x' * 195}[secr"
+        assert listing.tools is not None
+        tools = json.loads(caller.blobs.get(listing.tools))
+        assert [tool["description"] for tool in tools] == [
+            "ask [secret]",
+            "env [secret]",
+            "echo [secret]",
+        ]
+        returned = (await caller.call("env")).returned
+        assert returned is not None
+        assert returned.text == "KEY=[secret]"
+        assert returned.structured == '{"[secret]":[{"key":"is [secret]"}]}'
+        assert returned.implementation == listing.implementation
+        await eventually(lambda: caller.deltas, within=10, what="progress")
+        step = await caller.begin("ask", json.dumps({"times": 1}))
+        question = (await caller.outcome(step)).elicited
+        assert question is not None
+        assert question.message == "0: [secret]"
+        told = [one.model_dump_json() for one in (*caller.listings, returned)]
+        assert "hidden" not in "".join(told) + json.dumps(caller.deltas)
+        await eventually(lambda: "what is no message" in caplog.text, within=10, what="the log")
+    assert "hidden-f" not in caplog.text
+
+
+def test_how_a_secret_may_come_back() -> None:
+    found = ("/home/ada", "a\nb\u00e4")
+    assert set(secret_texts(found, {"HOME": "/home/ada"})) == {
+        "a\nb\u00e4",
+        "a",
+        "b\u00e4",
+        "a\\nb\\u00e4",
+        "a\\nb\u00e4",
+    }
