@@ -52,7 +52,7 @@ class Schema:
         except (SchemaError, RecursionError) as error:
             self._fault = str(getattr(error, "message", error))[:LONGEST_MESSAGE]
 
-    def check(self, arguments: dict[str, Any]) -> None:
+    def check(self, arguments: Any) -> None:
         """Raise `BadArguments` where they do not fit, `ToolError` where the schema is none."""
         if self._validator is None:
             raise ToolError(f"the schema of {self._tool!r} is not valid: {self._fault}")

@@ -22,7 +22,7 @@ from actors.tools.arguments import parsed
 from actors.tools.checking import Checker
 from actors.tools.connection import Connection
 from actors.tools.content import kept
-from events.errors import ControlRoomError, ToolError, ToolTimeout
+from events.errors import BadArguments, BadResult, ControlRoomError, ToolError, ToolTimeout
 from events.store import BlobStore
 from events.tools import ElicitationAnswered, ElicitationRequested, ToolFailed, ToolReturned
 from events.values import Blob
@@ -98,6 +98,7 @@ class Attempt:
         finally:
             self._clock = None
         duration = loop.time() - self._began
+        unchecked = await self._unchecked(result)
         content = await kept(result, self._blobs, self._secrets)
         return ToolReturned(
             attempt=self._call.attempt,
@@ -108,7 +109,7 @@ class Attempt:
             duration_ms=round(duration * 1000, 3),
             protocol=self._connection.protocol,
             implementation=self._connection.implementation,
-            notes=content.notes,
+            notes=(*content.notes, *unchecked),
         )
 
     def failed(self, error: ControlRoomError) -> ToolFailed:
@@ -129,9 +130,29 @@ class Attempt:
         return text
 
     async def _check(self, arguments: dict[str, Any]) -> None:
-        tool = next((t for t in self._connection.tools or () if t.name == self._call.tool), None)
+        tool = self._tool()
         if tool is not None:  # else the server says that it has none
             await self._checker.check(tool.name, tool.input_schema, arguments)
+
+    async def _unchecked(self, result: types.CallToolResult) -> tuple[str, ...]:
+        """Notes of what could not be checked; `BadResult` for what does not fit its own schema."""
+        tool = self._tool()
+        if tool is None or tool.output_schema is None or result.is_error:
+            return ()
+        if "structured_content" not in result.model_fields_set:
+            raise BadResult(f"{tool.name!r} gave no structured content, though its schema says so")
+        try:
+            await self._checker.check(tool.name, tool.output_schema, result.structured_content)
+        except BadArguments as error:
+            what = error.message.replace("the arguments do", "the structured content does")
+            raise BadResult(f"the result cannot be used: {what}") from None
+        except ToolError:
+            return ("the structured content could not be checked against its schema",)
+        return ()
+
+    def _tool(self) -> types.Tool | None:
+        tools = self._connection.tools or ()
+        return next((tool for tool in tools if tool.name == self._call.tool), None)
 
     async def _progressed(self, progress: float, total: float | None, message: str | None) -> None:
         """Show how far it is, to whoever watches."""

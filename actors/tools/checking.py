@@ -50,7 +50,7 @@ class Checker:
         self._process: asyncio.subprocess.Process | None = None
         self._turns = asyncio.Lock()
 
-    async def check(self, tool: str, schema: dict[str, Any], arguments: dict[str, Any]) -> None:
+    async def check(self, tool: str, schema: dict[str, Any], arguments: Any) -> None:
         """Raise what `Schema.check` raises, and `ToolError` where it takes too long."""
         try:
             given = orjson.dumps(arguments)

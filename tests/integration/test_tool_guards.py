@@ -73,6 +73,25 @@ async def test_a_schema_that_takes_for_ever_holds_up_no_other_call(module_nats_u
         assert "the arguments could not be checked in time" in failed.message
 
 
+async def test_structured_content_is_checked_where_it_holds_up_no_other_call(
+    module_nats_url: str,
+) -> None:
+    never: dict[str, Any] = {"type": "object", "required": ["never"]}
+    async with calling(module_nats_url, hostile(KEY="", OUTPUT=json.dumps(never))) as caller:
+        await caller.listed()
+        error, message = await caller.failure("env")
+        assert error == "BadResult"
+        assert "the structured content does not fit the schema of 'env': 'never'" in message
+    async with calling(module_nats_url, hostile(OUTPUT=json.dumps(doubling(40)))) as caller:
+        await caller.listed()
+        step = await caller.begin("env")
+        assert await caller.text("echo") == "{}"
+        assert caller.outcomes[step].empty()
+        returned = (await caller.outcome(step)).returned
+        assert returned is not None
+        assert returned.notes == ("the structured content could not be checked against its schema",)
+
+
 async def test_what_a_configuration_refers_to_is_in_nothing_that_a_server_says(
     module_nats_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,6 +26,12 @@ def tools() -> dict[str, dict[str, Any]]:
     return {"ask": PLAIN, "env": PLAIN, "echo": PLAIN} | more
 
 
+def output() -> dict[str, Any]:
+    """What `ask` and `env` say that their structured content is."""
+    schema: dict[str, Any] = json.loads(os.environ["OUTPUT"])
+    return schema
+
+
 def text(id: Any, said: str, **more: Any) -> None:
     say(id=id, result={"content": [{"type": "text", "text": said}], **more})
 
@@ -79,10 +85,12 @@ def main() -> None:
                 }
                 say(id=id, result=result)
             case "tools/list":
-                listed = [
+                listed: list[dict[str, Any]] = [
                     {"name": name, "description": f"{name} {key}", "inputSchema": schema}
                     for name, schema in tools().items()
                 ]
+                if "OUTPUT" in os.environ:
+                    listed[0]["outputSchema"] = listed[1]["outputSchema"] = output()
                 say(id=id, result={"tools": listed})
             case "tools/call":
                 call(id, params)
