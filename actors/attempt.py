@@ -172,7 +172,8 @@ class Attempt:
             able = desk.provider.capabilities(model)
         except ControlRoomError:  # it has no such model, and says so when it is asked
             able = ANYTHING
-        asked = await made(self.ask, desk.name, able, desk.blobs)
+        names: bool = getattr(desk.provider, "takes_names", False)
+        asked = await made(self.ask, desk.name, able, desk.blobs, names=names)
         self._characters = asked.characters
         self._notes += asked.notes
         return asked.request

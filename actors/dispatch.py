@@ -341,6 +341,7 @@ def _on_the_wire(one: Said) -> WireMessage:
         tool_call_id=one.tool_call_id,
         is_error=one.is_error,
         carried=one.carried,
+        name=one.name,
     )
 
 

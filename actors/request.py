@@ -7,6 +7,7 @@ told of those that a tool returned.
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from events.values import Attachment, Blob, Text
 
 CHARACTERS_OF_IMAGE = 4000  # that an image is worth in a rate limit, about
 LISTS_KEPT = 64  # of tools
+LONGEST_NAME = 64
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 NO_TOOLS = "tools: this model takes none, so they were not offered"
 NO_PICTURES = "images: this model takes none, so those that tools returned were left out"
@@ -39,13 +42,18 @@ class Made(NamedTuple):
     notes: tuple[str, ...]
 
 
-async def made(ask: Ask, name: str, able: Capabilities, blobs: BlobStore) -> Made:
+async def made(
+    ask: Ask, name: str, able: Capabilities, blobs: BlobStore, *, names: bool = False
+) -> Made:
     """The request of `ask`, as a model that is `able` takes it.
+
+    Names of those who speak are sent apart where it takes `names`, else in the text; templates know
+    of none.
 
     Raises a `ProviderError` where a message of a person has pictures, and the model takes none;
     `name` is how the model is called then.
     """
-    reading = _Reading(blobs)
+    reading = _Reading(blobs, names and not ask.chat_template)
     messages = ask.messages
     if isinstance(messages, Blob):
         messages = chat.read(await reading.content(messages))
@@ -85,6 +93,12 @@ def tools_of(content: bytes) -> tuple[Tool, ...]:
     )
 
 
+def _plain(name: str | None) -> str | None:
+    """The name as providers take one; None where nothing of it would be left."""
+    plain = _NOT_IN_NAMES.sub("_", name or "")[:LONGEST_NAME]
+    return plain if plain.strip("_") else None
+
+
 def _characters(message: ChatMessage) -> int:
     calls = sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
     pictures = len(message.images) * CHARACTERS_OF_IMAGE
@@ -94,14 +108,18 @@ def _characters(message: ChatMessage) -> int:
 class _Reading:
     """Reads what lies beside the store."""
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, names: bool) -> None:
         self._blobs = blobs
+        self._names = names
 
     async def content(self, blob: Blob) -> bytes:
         return await asyncio.to_thread(self._blobs.get, blob)
 
     async def message(self, one: WireMessage, able: Capabilities) -> ChatMessage:
         text = await self._text(one.content)
+        name = _plain(one.name) if self._names else None
+        if name is None:
+            text = chat.named(one.name, text)
         if one.images and not able.images:
             names = (f"[Image left out: {each.name}]" for each in one.images)
             text = "\n\n".join(filter(None, (text, *names)))
@@ -113,6 +131,7 @@ class _Reading:
             one.tool_call_id,
             one.is_error,
             None if one.carried is None else await self._text(one.carried),
+            name,
         )
 
     async def _text(self, text: Text) -> str:

@@ -24,7 +24,8 @@ def in_words(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
             told.append(replace(before, content=_joined(before.content, result)))
         elif message.tool_calls:
             calls = (f"[I call {call.name} with {call.arguments}]" for call in message.tool_calls)
-            told.append(ChatMessage(message.role, _joined(message.content, *calls)))
+            text = _joined(message.content, *calls)
+            told.append(ChatMessage(message.role, text, name=message.name))
         else:
             told.append(message)
     return tuple(told)

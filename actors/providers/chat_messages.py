@@ -34,6 +34,8 @@ def messages_of(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
 def message_of(message: ChatMessage) -> dict[str, Any]:
     """A message in the form of the API."""
     said: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.name is not None:
+        said["name"] = message.name
     if message.images and message.role != "tool":
         said["content"] = _with_pictures(message.content, message.images)
     if message.tool_calls:

@@ -55,6 +55,11 @@ class LMStudioProvider(OpenAIProvider):
         self._states: dict[str, State] = {}
         self._tells: tuple[_List, ...] = _LISTS  # those that may answer
 
+    @property
+    def takes_names(self) -> bool:
+        """No: the templates of such models have no place for who speaks."""
+        return False
+
     def capabilities(self, model: str) -> Capabilities:
         able, state = super().capabilities(model), self._states.get(model)
         if state is None:

@@ -84,6 +84,11 @@ class OpenAIProvider(HttpProvider):
     def _credentials(self, options: OpenAIOptions) -> dict[str, str]:
         return {} if options.key is None else {"Authorization": f"Bearer {options.key}"}
 
+    @property
+    def takes_names(self) -> bool:
+        """Whether a message may say who speaks: those of the Responses API have no place for it."""
+        return not self._responses
+
     def capabilities(self, model: str) -> Capabilities:
         refused = self._refused.get(model, ())
         return Capabilities(

@@ -36,7 +36,8 @@ class ChatMessage:
     """One message of a request, in the form that chat models share.
 
     What a tool returned names the call, and says whether it `is_error`. `carried` is the JSON that
-    the same model gave with its answer, as `Finished.carried`.
+    the same model gave with its answer, as `Finished.carried`. A `name` tells who among several of
+    that role speaks; it comes to providers that take names, elsewhere it is part of the content.
     """
 
     role: Role
@@ -46,6 +47,7 @@ class ChatMessage:
     tool_call_id: str | None = None
     is_error: bool = False
     carried: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class Said(NamedTuple):
     carried: Text | None = None
     tool_call_id: str | None = None
     is_error: bool = False
+    name: str | None = None
 
 
 def parts(session: Session, turn: Turn, asked: ModelAsked) -> list[Part]:
@@ -128,7 +129,8 @@ def _part(entry: Entry, participant: str, blind: bool) -> Part:
 def messages(asked_parts: list[Part], load: Load) -> list[Said]:
     """The request as chat messages.
 
-    Neighbours of one role are joined, because many models refuse two of a role in a row. What a
+    Neighbours of one role are joined, because many models refuse two of a role in a row; where they
+    are of several names, each name stands before what it says. What a
     client's own system messages say comes after the participant's prompt.
     """
     joined: list[Said] = []
@@ -152,6 +154,9 @@ def _join(joined: list[Said], said: Said) -> None:
     if before is None or before.role != said.role or _apart(before, said):
         joined.append(said)
         return
+    if before.name != said.name:
+        before = before._replace(text=chat.named(before.name, before.text), name=None)
+        said = said._replace(text=chat.named(said.name, said.text), name=None)
     text = before.text
     if said.text or not said.tool_calls:
         text = f"{text}\n\n{said.text}"
@@ -188,7 +193,16 @@ def _given(given: Blob, blind: bool, load: Load) -> Iterator[Said]:
         if blind:
             notes = (attached(image, load, blind) for image in images)
             text, images = "\n\n".join(filter(None, (text, *notes))), ()
-        yield Said(one.role, text, images, one.tool_calls, None, one.tool_call_id, one.is_error)
+        yield Said(
+            one.role,
+            text,
+            images,
+            one.tool_calls,
+            None,
+            one.tool_call_id,
+            one.is_error,
+            one.name,
+        )
 
 
 def attached(attachment: Attachment, load: Load, blind: bool) -> str:

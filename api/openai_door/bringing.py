@@ -140,6 +140,7 @@ def _message(images: _Images, number: int, message: ChatMessage) -> WireMessage:
         images=shown,
         tool_calls=calls if message.role == "assistant" else (),
         tool_call_id=message.tool_call_id if message.role == "tool" else None,
+        name=message.name or None if message.role in ("user", "assistant") else None,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from events.chat import LONGEST_NAME
+
 MOST_MESSAGES = 4096
 MOST_STOPS = 16
 Stop = Annotated[str, Field(max_length=1000)]
@@ -42,6 +44,7 @@ class ChatMessage(BaseModel):
     content: str | list[Part] | None = None
     tool_calls: list[MessageCall] | None = None
     tool_call_id: str | None = Field(default=None, max_length=512)
+    name: str | None = Field(default=None, max_length=LONGEST_NAME)
 
     @model_validator(mode="after")
     def _answers(self) -> ChatMessage:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
+from actors.providers.config import ProviderSpec
 from tests.api.openai_door import (
     ADD,
     HELLO,
+    client_of,
     events_of,
     replays,
     saved,
     turn_of,
 )
-from tests.rooms import LocalRoom
+from tests.rooms import LocalRoom, local_room
+from tests.servers.chat import ChatServer, whole
+from tests.servers.scripted import listening
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 
@@ -157,6 +162,32 @@ async def test_what_openai_takes_is_taken(shared: LocalRoom, client: AsyncOpenAI
     for stop in (["x"] * 17, "x" * 1001):
         with pytest.raises(openai.BadRequestError, match="stop"):
             await client.chat.completions.create(model="paced/instant", messages=HELLO, stop=stop)
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "said"),
+    [
+        ("openai", "/v1", {"role": "user", "content": "No.", "name": "critic"}),
+        ("lmstudio", "", {"role": "user", "content": "critic: No."}),
+    ],
+)
+async def test_who_speaks_reaches_the_model(
+    tmp_path: Path, api: str, path: str, said: dict[str, Any]
+) -> None:
+    server = ChatServer()
+    async with listening(server):
+        spec = ProviderSpec(id="served", type=api, config={"base_url": server.url + path})
+        async with local_room(tmp_path, spec) as room:
+            server.reply(*whole("Yes."))
+            hat: Any = {"role": "assistant", "name": "planner", "content": "A red hat."}
+            no: Any = {"role": "user", "name": "critic", "content": "No."}
+            done = await client_of(room).chat.completions.create(
+                model="served/m", messages=[*HELLO, hat, no]
+            )
+            assert done.choices[0].message.content == "Yes."
+            session = done.control_room["session"]  # type: ignore[attr-defined]
+            assert await replays(room, session)
+    assert server.requests[-1].body["messages"][-1] == said
 
 
 async def test_images_come_along_as_data(shared: LocalRoom, client: AsyncOpenAI) -> None:

@@ -23,7 +23,7 @@ async def test_the_request_says_all_that_was_given() -> None:
         "a-model",
         (
             ChatMessage("system", "Be brief."),
-            ChatMessage("user", "Look!"),
+            ChatMessage("user", "Look!", name="ada"),
             ChatMessage(
                 "assistant", "", tool_calls=(ToolCall(id="c1", name="look", arguments="{}"),)
             ),
@@ -57,7 +57,7 @@ async def test_the_request_says_all_that_was_given() -> None:
         "top_k": 3,
         "messages": [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "Look!"},
+            {"role": "user", "content": "Look!", "name": "ada"},
             {
                 "role": "assistant",
                 "content": "",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
+
 from actors.routing import context
 from actors.routing.asking import Asking, Texts
 from actors.routing.steps import AskStep
-from events.chat import WireMessage, written
+from events.chat import WireMessage, read, written
 from events.values import ContextRule
 from tests.sessions import Blobs
 from tests.unit.folded_calls import Log, brought, conversation
@@ -31,6 +33,36 @@ def test_given_system_messages_come_first_without_a_prompt_of_the_participants()
     shown = log.said(log.ask(participant="b", provider="two"))
     assert shown[0] == context.Said("system", "You are a pirate.")
     assert [one.role for one in shown] == ["system", "user", "assistant", "tool", "user"]
+
+
+def test_who_speaks_is_kept_and_neighbours_of_several_names_say_so_in_words() -> None:
+    log = brought(
+        WireMessage(role="user", content="Design a hat."),
+        WireMessage(role="assistant", content="Red.", name="planner"),
+        WireMessage(role="user", content="No.", name="critic"),
+        WireMessage(role="user", content="Never.", name="critic"),
+        WireMessage(role="assistant", content="Blue.", name="planner"),
+        WireMessage(role="user", content="No.", name="critic"),
+        WireMessage(role="user", content="Yes.", name="poet"),
+        WireMessage(role="user", content="Well?"),
+    )
+    assert log.said(log.ask(participant="b", provider="two")) == [
+        context.Said("user", "Design a hat."),
+        context.Said("assistant", "Red.", name="planner"),
+        context.Said("user", "No.\n\nNever.", name="critic"),
+        context.Said("assistant", "Blue.", name="planner"),
+        context.Said("user", "critic: No.\n\npoet: Yes.\n\nWell?"),
+    ]
+
+
+def test_a_list_without_names_is_written_as_it_always_was() -> None:
+    keys = "role content images tool_calls tool_call_id is_error carried".split()
+    plain = WireMessage(role="user", content="Hello")
+    named = WireMessage(role="user", content="Hello", name="ada")
+    one, other = orjson.loads(written([plain, named]))
+    assert list(one) == keys
+    assert other["name"] == "ada"
+    assert read(written([plain, named])) == (plain, named)
 
 
 def test_given_pictures_are_shown_or_told_of() -> None:

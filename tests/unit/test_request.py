@@ -33,7 +33,12 @@ class Room:
         return Attachment(**dict(blob), name="cat.png")
 
     def made(
-        self, *messages: WireMessage, able: Capabilities = ABLE, beside: bool = False, **ask: Any
+        self,
+        *messages: WireMessage,
+        able: Capabilities = ABLE,
+        beside: bool = False,
+        names: bool = False,
+        **ask: Any,
     ) -> Made:
         said: tuple[WireMessage, ...] | Blob = messages
         if beside:
@@ -51,7 +56,7 @@ class Room:
             parameters=Parameters(),
             **{"tools": self.tools, **ask},
         )
-        return asyncio.run(made(question, "the model", able, self.blobs))
+        return asyncio.run(made(question, "the model", able, self.blobs, names=names))
 
     def chain(self, *images: Attachment, carried: Any = None) -> tuple[WireMessage, ...]:
         return (
@@ -109,3 +114,23 @@ def test_pictures_of_tools_are_left_out_for_who_sees_none_those_of_a_person_are_
     shown = WireMessage(role="user", content="What is this?", images=(room.picture(),))
     with pytest.raises(ProviderError, match="the model takes no pictures"):
         room.made(shown, able=blind)
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "template", "sent", "text"),
+    [
+        ("ada", True, None, "ada", "Hello"),
+        ("Ada L.", True, None, "Ada_L_", "Hello"),
+        ("x" * 80, True, None, "x" * 64, "Hello"),
+        ("王", True, None, None, "王: Hello"),
+        ("ada", True, "a template", None, "ada: Hello"),
+        ("ada", False, None, None, "ada: Hello"),
+        (None, True, None, None, "Hello"),
+    ],
+)
+def test_who_speaks_is_said_beside_the_text_or_in_it(
+    name: str | None, names: bool, template: str | None, sent: str | None, text: str
+) -> None:
+    said = WireMessage(role="user", content="Hello", name=name)
+    made = Room().made(said, names=names, chat_template=template)
+    assert made.request.messages == (ChatMessage("user", text, name=sent),)
