@@ -114,6 +114,7 @@ class ToolServerActor:
             implementation=connection.implementation if connection else None,
             calls=len(self._calls),
             tools=self._listed,
+            left_out=connection.left_out if connection else (),
         )
 
     # --- messages --------------------------------------------------------------------------------

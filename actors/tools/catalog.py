@@ -51,7 +51,7 @@ class ToolCatalog:
         self._load = load
         self._listings: dict[str, Listing] = {}
         self._lists: dict[str, Blob] = {}
-        self._read: dict[Blob, tuple[ListedTool, ...]] = {}
+        self._read: dict[str, tuple[Blob, tuple[ListedTool, ...]]] = {}
         self._problems: dict[str, str] = {}
         self._starts: dict[str, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
@@ -99,10 +99,10 @@ class ToolCatalog:
         blob = self._lists.get(server)
         if blob is None:
             return None
-        listed = self._read.get(blob)
-        if listed is None:
-            listed = self._read[blob] = LISTED.validate_json(self._load(blob))
-        return listed
+        known = self._read.get(server)
+        if known is None or known[0] != blob:
+            known = self._read[server] = (blob, LISTED.validate_json(self._load(blob)))
+        return known[1]
 
     def ready(self, config: SessionConfig | None) -> bool:
         """Whether the list of every server that is granted was seen."""

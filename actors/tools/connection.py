@@ -22,8 +22,9 @@ from mcp.client import ClientRequestContext, InputRequiredRoundsExceededError
 from mcp.shared.dispatcher import ProgressFnT
 from pydantic import ValidationError
 
+from actors.tools.bounds import Tools
 from actors.tools.config import ToolServerSpec
-from actors.tools.link import START_WITHIN, Link, Tools, cause, linked
+from actors.tools.link import START_WITHIN, Link, cause, linked
 from events.errors import (
     BadResult,
     ControlRoomError,
@@ -70,6 +71,8 @@ class Connection:
     ) -> None:
         self.tools: Tools | None = None
         """What the server has, as far as it ever said."""
+        self.left_out: tuple[str, ...] = ()
+        """What it has beside, and why that is not taken."""
         self.protocol: str | None = None
         self.implementation: str | None = None
         self.problem = ""
@@ -249,7 +252,8 @@ class Connection:
     async def _once(self) -> None:
         """One connection, until it ends."""
         async with linked(self._spec, self._hidden, self._elicited, self._listed) as link:
-            self._link, self.tools, self.problem = link, link.tools, ""
+            self._link, self.problem = link, ""
+            self.tools, self.left_out = link.tools, link.left_out
             self._elicits, self._called_off = [], -math.inf
             self.protocol, self.implementation = link.protocol, link.implementation
             _log.info("tool server %s is up (MCP %s)", self._spec.name, self.protocol)
@@ -257,9 +261,9 @@ class Connection:
             await link.broken.wait()
             self.problem = "it answers no more"
 
-    async def _listed(self, tools: Tools) -> None:
-        if tools != self.tools:
-            self.tools = tools
+    async def _listed(self, link: Link) -> None:
+        if (link.tools, link.left_out) != (self.tools, self.left_out):
+            self.tools, self.left_out = link.tools, link.left_out
             await self._tell()
 
     async def _tell(self) -> None:

@@ -18,6 +18,7 @@ from mcp.client.session import ElicitationFnT
 from mcp.client.subscriptions import SubscriptionLost
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from actors.tools.bounds import Bound, Tools
 from actors.tools.config import ToolServerSpec
 from actors.tools.http import http_streams
 from actors.tools.stdio import Program
@@ -28,12 +29,9 @@ _log = logging.getLogger(__name__)
 START_WITHIN: Final = 60.0  # seconds until it has answered and listed: a first `npx` downloads
 IDLE: Final = 20.0  # seconds without a word after which it is tried before a call
 ALIVE_WITHIN: Final = 5.0  # seconds for the answer to that
-RELIST_PAUSE: Final = 0.2  # seconds between two lists that are asked for
+RELIST_PAUSE: Final = 3.0  # seconds between two lists that are asked for
 RELISTEN_PAUSE: Final = 5.0  # seconds until changes are listened for again
 MOST_PAGES: Final = 100
-MOST_TOOLS: Final = 1000
-
-Tools = tuple[types.Tool, ...]
 
 
 class Link:
@@ -44,13 +42,13 @@ class Link:
         client: Client,
         name: str,
         hidden: Callable[[str], str],
-        changed: Callable[[Tools], Awaitable[None]],
+        changed: Callable[[Link], Awaitable[None]],
     ) -> None:
         self.client = client
-        # What is structured is checked where that holds up nobody.
-        client.session.validate_tool_result = _unchecked  # type: ignore[method-assign]
         self.broken = asyncio.Event()
         self.tools: Tools = ()
+        self.left_out: tuple[str, ...] = ()
+        """Tools that it lists and that are not taken, with why."""
         self.protocol = client.protocol_version
         info = client.server_info
         named = hidden(f"{info.name} {info.version}".strip()) if info else None
@@ -73,20 +71,21 @@ class Link:
 
     async def list(self) -> None:
         """Ask for the whole list of its tools, as far as it is bounded."""
-        tools: list[types.Tool] = []
+        bound = Bound()
         if self.client.server_capabilities.tools is not None:
             cursor: str | None = None
             for _ in range(MOST_PAGES):
                 page = await self.client.list_tools(cursor=cursor)
-                tools += page.tools
+                bound.take(page.tools)
                 cursor = page.next_cursor
-                if cursor is None or len(tools) > MOST_TOOLS:
+                if cursor is None or bound.full:
                     break
-        if len(tools) > MOST_TOOLS:
-            _log.warning(
-                "%s lists more than %d tools: the rest is left out", self._name, MOST_TOOLS
-            )
-        self.tools = tuple(tools[:MOST_TOOLS])
+            else:
+                bound.leave_out(f"what stands on more than {MOST_PAGES} pages")
+        left_out = tuple(self._hidden(what) for what in bound.left_out)
+        if left_out and left_out != self.left_out:
+            _log.warning("tools of %s are left out: %s", self._name, "; ".join(left_out))
+        self.tools, self.left_out = bound.tools, left_out
         self.heard = asyncio.get_running_loop().time()
 
     async def follow(self) -> None:
@@ -114,7 +113,7 @@ class Link:
                         "%s does not list its tools again: %s", self._name, self._hidden(str(error))
                     )
                 else:
-                    await self._changed(self.tools)
+                    await self._changed(self)
                 await asyncio.sleep(RELIST_PAUSE)
 
     async def _subscribe(self) -> None:
@@ -161,7 +160,7 @@ async def linked(
     spec: ToolServerSpec,
     hidden: Callable[[str], str],
     elicited: ElicitationFnT,
-    changed: Callable[[Tools], Awaitable[None]],
+    changed: Callable[[Link], Awaitable[None]],
 ) -> AsyncIterator[Link]:
     """A connection to the server, listed already; it ends with the context.
 
@@ -211,10 +210,6 @@ async def _watch(program: Program | None, link: Link) -> None:
     if program is not None:
         await program.ended.wait()
         link.broken.set()
-
-
-async def _unchecked(name: str, result: types.CallToolResult) -> None:
-    """Takes any result."""
 
 
 def cause(error: BaseException) -> str:

@@ -29,7 +29,7 @@ class ListedTool(Value):
 class Listing(Value):
     """One server as its actor sees it. `tools` is the JSON list of its tools, None if never seen.
 
-    `problem` tells why it is not up.
+    `problem` tells why it is not up, `left_out` which tools are not taken of it, and why.
     """
 
     server: ServerName
@@ -39,6 +39,7 @@ class Listing(Value):
     implementation: str | None = None
     calls: int = 0
     tools: Blob | None = None
+    left_out: tuple[str, ...] = ()
 
 
 LISTED: TypeAdapter[tuple[ListedTool, ...]] = TypeAdapter(tuple[ListedTool, ...])

@@ -50,6 +50,9 @@ def tools(
                 row(shown, *first, tool["name"], said)
                 first = ("", "", "")
         console.print(shown)
+        for server in found["servers"]:
+            for what in server["left_out"]:
+                room.complain(f"left out of {server['server']}: {what}")
         for server in troubled:
             needs = f"needs {', '.join(server['missing'])}" if server["missing"] else ""
             room.complain(f"{server['server']} is not up: {server['problem'] or needs or 'yet'}")

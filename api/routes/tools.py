@@ -41,6 +41,7 @@ class ToolServerView(BaseModel):
     implementation: str | None
     calls: int = Field(description="under way now")
     tools: tuple[ToolView, ...]
+    left_out: tuple[str, ...] = Field(description="tools that are not offered, and why")
 
 
 class ToolsView(BaseModel):
@@ -97,4 +98,5 @@ async def _view(doors: Doors, spec: ToolServerSpec, said: Listing | None) -> Too
             )
             for name, (_, tool) in names.items()
         ),
+        left_out=said.left_out if said else (),
     )

@@ -46,3 +46,14 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         (server,) = (await room.http.get("/v1/tools", params={"start": 5})).json()["servers"]
         assert (server["state"], server["tools"]) == ("down", [])
         assert "'no-such-command' of tool server 'stubborn' was not found" in server["problem"]
+
+
+async def test_tools_that_are_left_out_are_told(tmp_path: Path) -> None:
+    spec = stubborn(tmp_path, env={"WORDS": '{"leave": 5000}'})
+    async with local_room(tmp_path, tool_servers=ToolServers(spec)) as room:
+        await room.ensure(ToolAddress("stubborn"))
+        actor = room.tools["stubborn"]
+        await eventually(lambda: actor.listing().up, within=30, what="the server")
+        (server,) = (await room.http.get("/v1/tools")).json()["servers"]
+        assert server["left_out"] == ["'leave': its description has 5006 bytes, more than 4096"]
+        assert "stubborn__leave" not in [tool["name"] for tool in server["tools"]]

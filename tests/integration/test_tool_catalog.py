@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -107,6 +109,21 @@ async def test_what_is_offered_is_what_is_granted(nats_server: BundledNats) -> N
     await room.say("web", "other")
     await eventually(lambda: room.catalog.revision > revision, within=10, what="the change")
     assert room.catalog.revision == revision + 1  # the same list again is none
+    await room.bus.close()
+
+
+async def test_a_list_that_another_has_replaced_is_forgotten(nats_server: BundledNats) -> None:
+    room = await known(nats_server.url, "files")
+    await room.say("files", "read")
+    await room.knows("files")
+    before = [weakref.ref(tool) for tool in room.catalog.tools("files") or ()]
+    assert room.catalog.tools("files") == tuple(tool() for tool in before)
+    revision = room.catalog.revision
+    await room.say("files", "write")
+    await eventually(lambda: room.catalog.revision > revision, within=10, what="the change")
+    assert [tool.name for tool in room.catalog.tools("files") or ()] == ["write"]
+    gc.collect()
+    assert [tool() for tool in before] == [None]
     await room.bus.close()
 
 

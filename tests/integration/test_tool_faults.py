@@ -168,6 +168,31 @@ async def test_a_list_that_changes_is_told(module_nats_url: str, tmp_path: Path)
         assert await caller.text("extra") == "extra is done"
 
 
+async def test_a_list_that_changes_all_the_time_is_asked_for_now_and_then(
+    module_nats_url: str, tmp_path: Path
+) -> None:
+    async with calling(module_nats_url, stubborn(tmp_path)) as caller:
+        await caller.listed()
+        assert await caller.text("churn", times=40) == "nothing is another"  # in two seconds
+        assert 2 <= len(said(tmp_path, "listed")) <= 4
+
+
+async def test_a_tool_that_is_told_of_at_too_great_length_is_left_out(
+    module_nats_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = stubborn(tmp_path, env={"WORDS": '{"leave": 4096, "more": 3000}'})
+    why = "'leave': its description has 4102 bytes, more than 4096"
+    async with calling(module_nats_url, spec) as caller:
+        listing = await caller.listed()
+        assert listing.left_out == (why,)
+        assert listing.tools is not None
+        names = [tool["name"] for tool in json.loads(caller.blobs.get(listing.tools))]
+        assert "leave" not in names
+        assert "more" in names
+        assert await caller.text("echo", message="on") == "on"
+    assert f"tools of stubborn are left out: {why}" in caplog.text
+
+
 async def test_a_list_that_can_be_followed_no_more_is_followed_anew(
     module_nats_url: str,
     tmp_path: Path,
@@ -177,7 +202,7 @@ async def test_a_list_that_can_be_followed_no_more_is_followed_anew(
     async with calling(module_nats_url, stubborn(tmp_path)) as caller:
         await caller.listed()
         with monkeypatch.context() as faulty:
-            faulty.setattr("actors.tools.link.MOST_TOOLS", "many")  # comparing raises a TypeError
+            faulty.setattr("actors.tools.bounds.LONGEST_LIST", None)  # comparing raises
             await caller.text("more")
             await eventually(lambda: not caller.actor.listing().up, within=10, what="its end")
         await caller.listed()

@@ -26,11 +26,13 @@ TOOLS = {
     "flood": {"messages": {"type": "integer"}},
     "progress": {},
     "more": {},
+    "churn": {"times": {"type": "integer"}},
     "leave": {},
     "secret": {},
     "asks": {},
 }
 EXTRA: list[str] = []
+WORDS: dict[str, int] = json.loads(os.environ.get("WORDS", "{}"))  # bytes of descriptions
 _lock = threading.Lock()
 _answers: dict[str, Any] = {}
 _answered = threading.Event()
@@ -54,10 +56,11 @@ def write(text: str) -> None:
 
 
 def listed() -> list[dict[str, Any]]:
+    note("listed", "")
     return [
         {
             "name": name,
-            "description": f"{name}.",
+            "description": f"{name}." + WORDS.get(name, 0) * "x",
             "inputSchema": {
                 "type": "object",
                 "properties": properties,
@@ -132,6 +135,11 @@ def talk(id: Any, name: str, arguments: dict[str, Any], token: Any) -> None:
             EXTRA.append("extra")
             say(method="notifications/tools/list_changed")
             result(id, text("there is more"))
+        case "churn":
+            for _ in range(arguments["times"]):
+                say(method="notifications/tools/list_changed")
+                threading.Event().wait(0.05)
+            result(id, text("nothing is another"))
         case "secret":
             sys.stderr.write(f"the secret is {os.environ.get('SECRET')}\n")
             sys.stderr.flush()
