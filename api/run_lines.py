@@ -63,6 +63,8 @@ def run_lines(run: Mapping[str, Any]) -> Iterator[str]:
     yield f"{run['run_id']}  {run['framework']}{title}"
     yield f"status   {run['status']}{_problem(run)}"
     yield f"inputs   {short(run['inputs'])}"
+    if len(run["turns"]) > 1:
+        yield f"turns    {', '.join(run['turns'])}; this is {run['turn']}, --turn shows another"
     for attempt in run["attempts"][1:]:
         yield f"attempt  {attempt['attempt']}: {attempt['reason']}"
     for step in run["steps"]:

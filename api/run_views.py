@@ -105,7 +105,15 @@ async def view_of_run(doors: Doors, run: str, turn: str | None = None) -> RunVie
     framework, title, paused = config.workflow.framework, config.title, state.status == "paused"
     events = await doors.states.turn_events(run, chosen)
     return await asyncio.to_thread(
-        run_view, run, framework, events, chosen, doors.room.load, title=title, paused=paused
+        run_view,
+        run,
+        framework,
+        events,
+        chosen,
+        doors.room.load,
+        title=title,
+        paused=paused,
+        turns=tuple(state.turns),
     )
 
 

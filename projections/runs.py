@@ -54,6 +54,7 @@ class RunView(Value):
     run_id: str
     session_id: str
     turn: str
+    turns: tuple[str, ...] = Field(default=(), description="all of this run, the first one first")
     framework: str
     title: str | None
     status: RunStatus
@@ -80,6 +81,7 @@ def run_view(
     *,
     title: str | None = None,
     paused: bool = False,
+    turns: Sequence[str] = (),
 ) -> RunView:
     """The run of `turn` after `events`, which begin with the turn's first.
 
@@ -102,6 +104,7 @@ def run_view(
         run_id=session,
         session_id=session,
         turn=turn,
+        turns=tuple(turns),
         framework=framework,
         title=title,
         status=status,

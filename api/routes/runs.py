@@ -40,6 +40,8 @@ router = APIRouter(prefix="/v1", tags=["runs"], route_class=StrictJSONRoute)
 FIRST = "run"
 """The command that starts a run whose id the client has chosen: repeated, it is the same run."""
 
+_OTHER = "choose another run_id, or leave it out for a new one"
+
 OfTurn = Annotated[
     Id | None, Query(description="which, of several that were posted; default: the last")
 ]
@@ -71,7 +73,8 @@ async def start_run(
 
     The run is a session whose id is the `run_id`: its events, costs and transcript are at
     `/v1/sessions/{run_id}`, and a message that is posted there runs the workflow again, on that as
-    its inputs. The same `run_id` with the same envelope again is the same run.
+    its inputs. The same `run_id` with the same envelope and inputs again is the same run, whatever
+    the key; with others it is refused with 409.
     """
     run = await resolved(doors, body)
     id = run.run_id or _id(doors, key)
@@ -81,10 +84,10 @@ async def start_run(
     command = PostTurn(
         session=id,
         by=doors.principal,
-        id=key or (FIRST if run.run_id else command_id(None)),
+        id=FIRST if run.run_id else command_id(key),
         message=Message(content=text),
     )
-    if key is None and run.run_id:
+    if run.run_id:
         await _same(doors, command)
     outcome = await post(doors, request, command, wait)
     if isinstance(outcome, TurnAccepted):
@@ -166,7 +169,13 @@ async def _create(doors: Doors, config: SessionConfig) -> None:
         id=secrets.token_hex(16),  # its configuration makes it recognisable
         config=await carried(doors, config),
     )
-    await doors.commands.send(command)
+    try:
+        await doors.commands.send(command)
+    except ProblemError as problem:
+        if problem.kind != "refused":
+            raise
+        what = f"there is a run or session {config.session_id!r} with another configuration"
+        raise ProblemError("refused", f"{what}: {_OTHER}") from None
 
 
 async def _same(doors: Doors, command: PostTurn) -> None:
@@ -177,8 +186,8 @@ async def _same(doors: Doors, command: PostTurn) -> None:
     if turn is not None and turn.message != command.message:
         raise ProblemError(
             "refused",
-            f"there is a run {command.session!r} with other inputs: choose another run_id, or post"
-            f" them to /v1/sessions/{command.session}/turns to run the same workflow again",
+            f"there is a run {command.session!r} with other inputs: {_OTHER}; or post them to"
+            " its session, to run the same workflow again",
         )
 
 

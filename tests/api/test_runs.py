@@ -121,7 +121,25 @@ async def test_the_same_run_id_is_the_same_run(shared: LocalRoom) -> None:
     assert "with other inputs: choose another run_id" in other.json()["detail"]
     other = await shared.http.post("/v1/runs", json=envelope(run_id="same", title="Another"))
     assert other.status_code == 409
+    assert "choose another run_id, or leave it out" in other.json()["detail"]
     await cancel(shared, "same")
+
+
+async def test_a_run_id_counts_whatever_the_keys_are(shared: LocalRoom) -> None:
+    async def posted(key: str, **changes: Any) -> httpx2.Response:
+        body, headers = envelope(run_id="keyed", models=LATE, **changes), {"Idempotency-Key": key}
+        return await shared.http.post("/v1/runs", json=body, headers=headers)
+
+    first, again = await posted("one"), await posted("two")
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["turn"] == first.json()["turn"]
+    for key in ("one", "three"):
+        other = await posted(key, inputs={"topic": "cats"})
+        assert other.status_code == 409
+        assert "with other inputs: choose another run_id" in other.json()["detail"]
+    view = (await shared.http.get("/v1/runs/keyed")).json()
+    assert view["turns"] == [first.json()["turn"]]
+    await cancel(shared, "keyed")
 
 
 async def test_the_same_key_is_the_same_run(shared: LocalRoom) -> None:

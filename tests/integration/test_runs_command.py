@@ -110,6 +110,25 @@ async def test_a_run_that_fails_says_so_and_one_for_programs_is_json(
     assert json.loads(done.out)["status"] == "failed"
 
 
+async def test_a_run_with_an_id_is_run_once(shared: LocalRoom, chain: Path) -> None:
+    chain.write_text(CHAIN + "run_id: once\n")
+    first = await ran(shared, "run", str(chain), "--input", "topic=bees")
+    again = await ran(shared, "run", str(chain), "--input", "topic=bees")
+    assert again == first
+    done = await run(shared, "run", str(chain), "--input", "topic=wasps")
+    assert (done.code, done.out) == (1, "")
+    assert "with other inputs: choose another run_id, or leave it out" in done.err
+    assert "POST" not in done.err
+    chain.write_text(CHAIN.replace("Owls", "Bees") + "run_id: once\n")
+    done = await run(shared, "run", str(chain))
+    assert "with another configuration: choose another run_id, or leave it out" in done.err
+    assert "--new" not in done.err
+    assert "turns t1" not in (await run(shared, "runs", "show", "once")).out
+    await shared.post("once", '{"topic": "wasps", "tone": "few"}', wait=30)
+    shown = (await run(shared, "runs", "show", "once")).out
+    assert "turns t1, t2; this is t2, --turn shows another" in shown
+
+
 async def test_a_saved_one_is_started_and_called_off(shared: LocalRoom, chain: Path) -> None:
     chain.write_text(CHAIN.replace("paced/instant", "rehearsal/late"))
     saved = await run(shared, "presets", "save", "nightly", str(chain), "--toolchain")
