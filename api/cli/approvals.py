@@ -93,13 +93,31 @@ def _decide(
     session: str, step: str | None, reason: str, url: str | None, *, granted: bool, as_json: bool
 ) -> None:
     async def work(client: RoomClient) -> int:
-        one = _chosen((await client.approvals(session))["approvals"], step, session)
+        open_ = (await client.approvals(session))["approvals"]
+        waits = any(step in (None, each["step"]) for each in open_)
+        asked = open_ if waits else await _asked_before(client, session, step)
+        one = _chosen(asked, step, session)
         decide = client.approve if granted else client.deny
         done = await decide(session, one["turn"], one["step"], reason)
         said = f"{one['name']} ({one['step']}) is {'allowed' if granted else 'not allowed'}"
         return room.say(done, said, as_json=as_json)
 
     room.with_room(url, work)
+
+
+async def _asked_before(
+    client: RoomClient, session: str, step: str | None
+) -> list[Mapping[str, Any]]:
+    """The last call of that step, or of any, about which a person was asked: one at most.
+
+    The room knows what was decided: the same again changes nothing, the opposite it refuses.
+    """
+    last: list[Mapping[str, Any]] = []
+    async for event in client.all_events(session):
+        if event.type == "approval.requested" and step in (None, event.step):
+            name = event.payload["use"]["name"]
+            last = [{"turn": event.turn, "step": event.step, "name": name}]
+    return last
 
 
 def answer(

@@ -44,6 +44,12 @@ async def list_and_deny(room: LocalRoom) -> None:
     done = await run(room, "deny", "listed", "--reason", "not that")
     assert (done.code, done.out) == (0, f"{RISK} ({CALL}) is not allowed\n")
     assert await said(room, "listed", ApprovalDenied) == ApprovalDenied(reason="not that")
+    for again in (("listed",), ("listed", CALL)):
+        done = await run(room, "deny", *again)
+        assert (done.code, done.out) == (0, f"{RISK} ({CALL}) is not allowed\n")
+        done = await run(room, "approve", *again)
+        assert (done.code, done.out) == (1, "")
+        assert "was denied already" in done.err
     done = await run(room, "approvals", "listed")
     assert (done.code, done.out) == (0, "nothing of session listed waits for a person\n")
     assert (await run(room, "approvals", "nowhere")).code == 1
@@ -73,3 +79,7 @@ async def answer_and_approve(room: LocalRoom) -> None:
     done = await run(room, "approve", "allowed", CALL, "--json")
     assert (done.code, json.loads(done.out)["turn"]) == (0, "t1")
     assert await said(room, "allowed", ApprovalGranted) == ApprovalGranted()
+    done = await run(room, "approve", "allowed", CALL)
+    assert (done.code, done.out) == (0, f"{RISK} ({CALL}) is allowed\n")
+    done = await run(room, "deny", "allowed", CALL)
+    assert (done.code, "was granted already" in done.err) == (1, True)
