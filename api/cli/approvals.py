@@ -58,9 +58,13 @@ def approvals(session: SessionArgument, url: Url = None, as_json: AsJson = False
             room.print_json(found)
             return room.OK
         console = room.console()
-        for one in (*found["approvals"], *found["questions"]):
-            console.print(await described(client, one), soft_wrap=True)
-        if not found["approvals"] and not found["questions"]:
+        waiting = (*found["approvals"], *found["questions"])
+        if waiting:
+            pattern = (await client.session(session))["config"]["routing_pattern"]
+            itself = "the workflow" if pattern == "workflow" else "the script"
+            for one in waiting:
+                console.print(await described(client, one, itself), soft_wrap=True)
+        else:
             console.print(f"nothing of session {session} waits for a person", soft_wrap=True)
         return room.OK
 
@@ -178,14 +182,17 @@ def _chosen(waiting: list[Mapping[str, Any]], step: str | None, session: str) ->
     return found[0]
 
 
-async def described(client: RoomClient, one: Mapping[str, Any]) -> Text:
-    """A call that waits: who wants which tool with what, and what is asked."""
+async def described(client: RoomClient, one: Mapping[str, Any], itself: str) -> Text:
+    """A call that waits: who wants which tool with what, and what is asked.
+
+    `itself` is said of a call that no participant makes.
+    """
     from rich.text import Text
 
     from api.terminal_text import safe, safe_line
 
     line = Text(f"{one['turn']} {one['step']}  ", style="dim")
-    who = one["participant"] or "the script"
+    who = one["participant"] or itself
     line.append(f"{who} wants to call {safe_line(one['name'])}", style="bold not dim")
     line.append(f"\n    {safe(await client.text(one['arguments']))}", style="not dim")
     if "message" in one:

@@ -34,7 +34,7 @@ class Waiting(BaseModel):
 
     turn: str
     step: str
-    participant: str | None = Field(description="who calls it; None: the session's script")
+    participant: str | None = Field(description="who calls it; None: the script or workflow")
     name: str = Field(description="of the tool, as models are offered it")
     server: str
     tool: str

@@ -66,6 +66,8 @@ async def test_a_run_waits_for_a_person_and_goes_on(room: LocalRoom) -> None:
     listed = (await room.http.get("/v1/runs")).json()["runs"]
     assert [one["status"] for one in listed] == ["waiting for a person"]
 
+    told = await run(room, "approvals", "asking")
+    assert "the workflow wants to call stubborn__echo" in told.out
     done = await run(room, "approve", "asking")
     assert done.code == 0, done.err
     async with room.following("asking") as watcher:
