@@ -12,7 +12,7 @@ from actors.bus import Bus, Unreachable
 from actors.messages import Accepted, AnyCommand, Problem, Reply, RunCommand
 from actors.presets import DeletePreset, Kept, SavePreset
 from api.problems import ProblemError, kind_of
-from events.errors import ToolStarting
+from events.errors import ToolStarting, ToolUnavailable
 from events.partitions import PARTITIONS
 from events.presets import stream_of
 
@@ -20,6 +20,12 @@ TRIES = 3
 PATIENCE = 4.0  # seconds for one try
 PAUSE = 0.5  # seconds before a router that could not commit is asked again
 STARTING = 30.0  # seconds in which a tool server that is needed has to have started
+
+_BEFORE = (ToolUnavailable.__name__, ToolStarting.__name__)
+"""Errors for which a router turns a command down before anything is recorded.
+
+With an error of the store it may be recorded all the same.
+"""
 
 R = TypeVar("R", Reply, Kept)
 
@@ -37,7 +43,8 @@ class Commands:
 
         A command that was not answered is sent again under the same id, which the router
         recognises, so it takes effect once at most. Raises a `ProblemError`: 503 where no router
-        answers within `tries` times `patience` seconds, else what the router says against it.
+        answers within `tries` times `patience` seconds, or where it cannot now, which tells
+        whether it may take effect all the same; else what the router says against it.
         """
         subject = subjects.commands(subjects.partition(command.session))
         reply = await self._answer(subject, command, Reply)
@@ -58,7 +65,7 @@ class Commands:
         kind: type[R],
     ) -> R:
         """The answer that says that it is committed; raises a `ProblemError` for any other."""
-        why = "the room's router does not answer"
+        why, certain = "the room's router does not answer", True
         clock = asyncio.get_running_loop().time
         tries, until = self._tries, clock() + STARTING
         while tries > 0:
@@ -68,21 +75,25 @@ class Commands:
                     await self._bus.request(subject, command, timeout=self._patience)
                 )
             except Unreachable:
+                certain = False
                 continue
             except ValidationError:
+                certain = False
                 break  # a router of another release
             if reply.problem is None:
                 return reply
             if reply.problem.status != 503:
                 raise _refusal(reply.problem)
             why = reply.problem.message
+            certain = certain and reply.problem.error in _BEFORE
             if reply.problem.error == ToolStarting.__name__ and clock() < until:
                 tries = self._tries
             await asyncio.sleep(PAUSE)
+        effect = "nothing was done" if certain else "this may or may not take effect"
         raise ProblemError(
             "unavailable",
-            f"{why}, so this may or may not take effect: send the same request again, with the "
-            "Idempotency-Key of this answer",
+            f"{why.rstrip('.')}; {effect}: send the same request again"
+            f"{' later' if certain else ''}, with the Idempotency-Key of this answer",
             headers={"Idempotency-Key": command.id},
         )
 

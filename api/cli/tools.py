@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,13 +55,20 @@ def tools(
             for what in server["left_out"]:
                 room.complain(f"left out of {server['server']}: {what}")
         for server in troubled:
-            needs = f"needs {', '.join(server['missing'])}" if server["missing"] else ""
-            room.complain(f"{server['server']} is not up: {server['problem'] or needs or 'yet'}")
+            room.complain(_why(server))
         if not found["servers"]:
             room.complain("no tool server is configured: see docs/tools.md")
         return room.FAILED if troubled else room.OK
 
     room.with_room(url, work)
+
+
+def _why(server: Mapping[str, Any]) -> str:
+    """Why a server is not up, in a sentence."""
+    needs = f"it needs {', '.join(server['missing'])}" if server["missing"] else None
+    if why := server["problem"] or needs:
+        return f"{server['server']} is not up: {why}"
+    return f"{server['server']} is still starting: ask again in a moment"
 
 
 def _trouble(server: dict[str, object], *, started: bool) -> bool:

@@ -12,6 +12,9 @@ HINTS = {
     "send 'Authorization: Bearer TOKEN' with the value of CONTROL_ROOM_TOKEN": (
         "set CONTROL_ROOM_TOKEN to the one that the room was started with"
     ),
+    "send the same request again later, with the Idempotency-Key of this answer": (
+        "look with 'control-room tools', and try again"
+    ),
     "send the same request again, with the Idempotency-Key of this answer": (
         "look with 'control-room show' or 'control-room sessions' before you try again"
     ),

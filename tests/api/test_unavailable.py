@@ -16,6 +16,7 @@ async def test_without_a_router_reading_works_and_posting_waits_its_turn(room: L
     assert answer.status_code == 503
     assert answer.json()["type"] == "/problems/unavailable"
     assert int(answer.headers["retry-after"]) > 0
+    assert "; this may or may not take effect: send the same" in answer.json()["detail"]
     key = answer.headers["idempotency-key"]
     for read in (path, f"{path}/events", f"{path}/transcript", f"{path}/turns/t1", "/v1/sessions"):
         assert (await room.http.get(read)).status_code == 200, read

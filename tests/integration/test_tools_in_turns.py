@@ -20,6 +20,7 @@ from events.tools import (
 )
 from events.types import TurnStarted
 from events.values import Blob
+from tests.commands import run
 from tests.integration.test_tool_faults import said
 from tests.integration.tool_calls import configured, stubborn
 from tests.rooms import LocalRoom, local_room
@@ -178,7 +179,26 @@ async def test_a_server_that_does_not_start_is_named_where_a_turn_needs_it(
         assert answer.status_code == 503, answer.text
         assert "the tools of server 'broken' are not known yet" in answer.text
         assert "no luck" in answer.text
+        assert "; nothing was done: send the same request again later" in answer.json()["detail"]
+        assert "may or may not" not in answer.text
+        told = await run(room, "chat", "s1", "-m", "Hello")
+        assert told.code == 1
+        assert "nothing was done: look with 'control-room tools', and try again" in told.err
         assert await happened(room, TurnStarted) == []
+
+
+async def test_a_server_that_is_not_up_yet_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with local_room(tmp_path, tool_servers=ToolServers(stubborn(tmp_path))) as room:
+
+        async def later(address: Address) -> None:
+            """It is not started yet."""
+
+        monkeypatch.setattr(room, "ensure", later)
+        done = await run(room, "tools", "--start", "0.1")
+        assert done.code == 1
+        assert "control-room: stubborn is still starting: ask again in a moment\n" in done.err
 
 
 async def test_what_was_listed_is_offered_while_its_server_is_down(
