@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from actors.deciding import explain
 from actors.frameworks.port import BadWorkflow
 from actors.frameworks.registry import BUILT_IN, framework
+from actors.frameworks.templates import names_in
 from api.doors import Doors
 from api.problems import ProblemError
 from api.saved import preset_of
@@ -208,7 +209,37 @@ async def checked(run: NewRun, id: str) -> SessionConfig:
     """
     config = run.session(id)
     await asyncio.to_thread(_check, config)
+    _check_inputs(run)
     return config
+
+
+def _check_inputs(run: NewRun) -> None:
+    """Raise a `ProblemError` for an input that nothing takes, where inputs are named."""
+    config = run.framework.config if run.framework else {}
+    named = config.get("input_variables")
+    if not isinstance(named, list) or not isinstance(run.inputs, Mapping):
+        return
+    for name in run.inputs:
+        used = (name == text or name in names_in(text, (name,)) for text in _texts(config))
+        if not any(used):
+            raise ProblemError(
+                "invalid",
+                f"inputs: the workflow takes no {name!r:.100}; its inputs are"
+                f" {', '.join(map(str, named)) or 'none'}",
+            )
+
+
+def _texts(config: Any) -> Iterator[str]:
+    """Every text in a configuration."""
+    match config:
+        case str():
+            yield config
+        case Mapping():
+            for value in config.values():
+                yield from _texts(value)
+        case list() | tuple():
+            for value in config:
+                yield from _texts(value)
 
 
 async def check_toolchain(config: dict[str, Any]) -> None:

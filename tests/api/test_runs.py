@@ -82,6 +82,22 @@ async def test_what_cannot_run_is_refused_in_words(
     assert said in answer.json()["detail"]
 
 
+async def test_an_input_that_nothing_takes_is_refused_where_inputs_are_named(
+    shared: LocalRoom,
+) -> None:
+    named: dict[str, Any]
+    named = {"framework": {"type": "langchain", "config": CONFIG | {"input_variables": ["topic"]}}}
+    wrong = {"topic": "bees", "tpoic": "owls"}
+    answer = await shared.http.post("/v1/runs", json=envelope(**named, inputs=wrong))
+    assert answer.status_code == 422, answer.text
+    said = answer.json()["detail"]
+    assert said == "inputs: the workflow takes no 'tpoic'; its inputs are topic"
+    steps = [CONFIG["steps"][0], {"model_id": "b", "prompt_template": "In {tone}: {outline}"}]
+    named["framework"]["config"] |= {"steps": steps}  # a place for it will do
+    used = {"topic": "bees", "tone": "verse"}
+    assert (await done(shared, **named, inputs=used))["status"] == "completed"
+
+
 async def test_a_run_is_a_session_with_the_defaults_of_a_run(shared: LocalRoom) -> None:
     started = await start(
         shared,
