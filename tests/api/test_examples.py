@@ -14,6 +14,9 @@ from pydantic import SecretStr
 
 from actors.grounds import Grounds
 from actors.providers.config import Providers, parse
+from actors.tools.config import ToolServers
+from actors.tools.config import parse as parse_tools
+from api.run_envelope import NewRun, checked
 from events.blobs import MemoryBlobs
 from events.config import SessionConfig
 from tests.rooms import LocalRoom, local_room
@@ -86,3 +89,19 @@ def test_the_readme_shows_what_the_examples_do() -> None:
         assert shown, f"no {language} block after {example}"
         block = shown[1].strip()
         assert block in source or textwrap.indent(block, "    ") in source
+
+
+async def test_the_example_of_tools(tmp_path: Path) -> None:
+    folder = ROOT / "examples" / "tools"
+    (spec,) = parse_tools((folder / "tools.json").read_text()).values()
+    spec = spec.model_copy(update={"command": sys.executable, "cwd": str(ROOT)})
+    crew = NewRun.model_validate_json((folder / "crew.json").read_bytes())
+    config = await checked(crew, "crew")
+    assert config.workflow
+    assert [grant.server for grant in config.workflow.tools] == [spec.name]
+    async with local_room(tmp_path, tool_servers=ToolServers(spec)) as room:
+        session = json.loads((folder / "session.json").read_text())
+        answer = await room.http.post("/v1/sessions", json=session)
+        assert answer.status_code == 201, answer.text
+        turn = await room.post("notes", 'use notes__add {"text": "owls"}', wait=30)
+        assert "note 1: owls" in turn["answer"], turn
