@@ -69,11 +69,11 @@ class RunModels(Backend):
     async def _config(self) -> SessionConfig:
         state = await self._doors.states.get(self._run.session)
         turn = state.turns.get(self._run.turn)
-        over = turn is None or (turn.end is not None and self._run.attempt < REPLAY)
-        config = turn.config if turn and not over else None
-        if config is None:
-            raise DoorError(404, "there is no such run any more", code="not_found")
-        return config
+        if turn is None or turn.config is None:
+            raise DoorError(404, "there is no such run", code="not_found")
+        if turn.end is not None and self._run.attempt < REPLAY:
+            raise DoorError(409, f"the run has ended ({turn.status})", code="conflict")
+        return turn.config
 
 
 class RunAnswering(Answering):

@@ -201,6 +201,6 @@ async def test_the_token_of_a_run_that_is_over_opens_nothing(room: LocalRoom) ->
     [doors] = tokens
     headers = {"Authorization": f"Bearer {doors.token}"}
     async with httpx2.AsyncClient(headers=headers, trust_env=False) as http:
-        assert (await http.get(f"{doors.base_url}/models")).status_code == 404
-        assert (await ask(http, doors, "a", "Still there?")).status_code == 404
+        assert (await http.get(f"{doors.base_url}/models")).status_code == 409
+        assert (await ask(http, doors, "a", "Still there?")).status_code == 409
         assert (await http.get(f"{room.url}/v1/sessions")).status_code == 403
