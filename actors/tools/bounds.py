@@ -13,7 +13,7 @@ from events.canonical import canonical_json
 Tools = tuple[types.Tool, ...]
 
 LONGEST_NAME: Final = 256  # characters, as in a grant
-LONGEST_DESCRIPTION: Final = 4 * 1024  # bytes
+LONGEST_DESCRIPTION: Final = 16 * 1024  # bytes
 LONGEST_SCHEMA: Final = 32 * 1024  # bytes of JSON, of its arguments and of its result each
 LONGEST_LIST: Final = 1024 * 1024  # bytes of JSON
 MOST_TOOLS: Final = 1000

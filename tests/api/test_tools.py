@@ -49,11 +49,11 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 async def test_tools_that_are_left_out_are_told(tmp_path: Path) -> None:
-    spec = stubborn(tmp_path, env={"WORDS": '{"leave": 5000}'})
+    spec = stubborn(tmp_path, env={"WORDS": '{"leave": 20000}'})
     async with local_room(tmp_path, tool_servers=ToolServers(spec)) as room:
         await room.ensure(ToolAddress("stubborn"))
         actor = room.tools["stubborn"]
         await eventually(lambda: actor.listing().up, within=30, what="the server")
         (server,) = (await room.http.get("/v1/tools")).json()["servers"]
-        assert server["left_out"] == ["'leave': its description has 5006 bytes, more than 4096"]
+        assert server["left_out"] == ["'leave': its description has 20006 bytes, more than 16384"]
         assert "stubborn__leave" not in [tool["name"] for tool in server["tools"]]

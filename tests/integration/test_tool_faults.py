@@ -180,8 +180,8 @@ async def test_a_list_that_changes_all_the_time_is_asked_for_now_and_then(
 async def test_a_tool_that_is_told_of_at_too_great_length_is_left_out(
     module_nats_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spec = stubborn(tmp_path, env={"WORDS": '{"leave": 4096, "more": 3000}'})
-    why = "'leave': its description has 4102 bytes, more than 4096"
+    spec = stubborn(tmp_path, env={"WORDS": '{"leave": 16384, "more": 3000}'})
+    why = "'leave': its description has 16390 bytes, more than 16384"
     async with calling(module_nats_url, spec) as caller:
         listing = await caller.listed()
         assert listing.left_out == (why,)

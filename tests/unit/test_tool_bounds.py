@@ -24,8 +24,8 @@ def taken(*tools: types.Tool) -> tuple[list[str], tuple[str, ...]]:
 def test_a_tool_of_which_too_much_is_said_is_left_out_alone() -> None:
     wide = {"type": "object", "properties": {"x" * 40_000: {}}}
     names, left_out = taken(
-        tool("a", description="é" * 2048),
-        tool("b", description="é" * 2049),
+        tool("a", description="é" * 8192),
+        tool("b", description="é" * 8193),
         tool("c", input_schema=wide),
         tool("d", output_schema=wide),
         tool("e" * 257),
@@ -34,7 +34,7 @@ def test_a_tool_of_which_too_much_is_said_is_left_out_alone() -> None:
     )
     assert names == ["a", "f", "g"]
     assert [each.split(":")[0] for each in left_out] == ["'b'", "'c'", "'d'", f"'{'e' * 100}'"]
-    assert left_out[0] == "'b': its description has 4098 bytes, more than 4096"
+    assert left_out[0] == "'b': its description has 16386 bytes, more than 16384"
     assert left_out[1].endswith("bytes, more than 32768")
 
 
@@ -59,6 +59,6 @@ def test_the_whole_list_is_bounded_by_its_tools() -> None:
 
 
 def test_only_some_of_what_is_left_out_is_told() -> None:
-    _, left_out = taken(*(tool(f"t{number}", description="x" * 5000) for number in range(50)))
+    _, left_out = taken(*(tool(f"t{number}", description="x" * 20_000) for number in range(50)))
     assert len(left_out) == 21
     assert left_out[-1] == "and 30 more"
