@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,18 +31,27 @@ async def modern(kind: str, folder: Path) -> AsyncIterator[ToolServerSpec]:
         command = {"command": sys.executable, "args": [str(PROGRAM), str(folder)]}
         yield configured("modern", command)
         return
-    port = next(candidate_ports())
-    with (folder / "modern.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(PROGRAM), str(folder), str(port)), stdout=log, stderr=log
-        )
-    try:
-        await eventually(lambda: listens(port), within=30, what="the server")
-        yield configured("modern", {"url": f"http://127.0.0.1:{port}/mcp"})
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    for port in candidate_ports():
+        with (folder / "modern.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(PROGRAM), str(folder), str(port)), stdout=log, stderr=log
+            )
+        try:
+            await eventually(partial(_settled, process, port), within=60, what="the server")
+            if process.returncode is not None:
+                continue  # the port was another's
+            yield configured("modern", {"url": f"http://127.0.0.1:{port}/mcp"})
+            return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    raise AssertionError((folder / "modern.log").read_text())
+
+
+def _settled(process: asyncio.subprocess.Process, port: int) -> bool:
+    """Whether it listens, or has ended."""
+    return process.returncode is not None or listens(port)
 
 
 @asynccontextmanager
