@@ -120,7 +120,7 @@ class Bus:
         self._outbox = Outbox(self._client)
         self._inbox = Inbox()
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
-        self._last_error: Exception | None = None
+        self._refused = asyncio.Event()
         self._revival: asyncio.Task[None] | None = None
         self.connected_since: float | None = None
 
@@ -138,20 +138,35 @@ class Bus:
         bus = cls(url, name)
         try:
             async with asyncio.timeout(within):
-                await bus._open()
+                opened = await bus._open_unless_refused()
         except TimeoutError:
             await bus.close()
-            if _is_refusal(bus._last_error):
-                raise ConfigError(
-                    f"the NATS server at {bus.address} refuses the token: check CONTROL_ROOM_NATS"
-                ) from None
             raise Unreachable(
                 f"no NATS server at {bus.address} within {within:g} s: start it, or set"
                 " CONTROL_ROOM_NATS to the URL of a running one"
             ) from None
         except nats_errors.Error as error:
             raise ConfigError(f"{bus.address} is not the address of a NATS server") from error
+        if not opened:
+            await bus.close()
+            raise ConfigError(
+                f"the NATS server at {bus.address} refuses the token: check CONTROL_ROOM_NATS"
+            )
         return bus
+
+    async def _open_unless_refused(self) -> bool:
+        """Whether the connection stands; else a server refuses the token."""
+        opening = asyncio.create_task(self._open())
+        refused = asyncio.create_task(self._refused.wait())
+        try:
+            await asyncio.wait((opening, refused), return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+            return opening.done()
+        finally:
+            opening.cancel()
+            refused.cancel()
+            await asyncio.gather(opening, refused, return_exceptions=True)
 
     async def _open(self) -> None:
         client = self._client = Client()
@@ -247,7 +262,8 @@ class Bus:
         self._online.set()
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = error
+        if _is_refusal(error):
+            self._refused.set()
         if isinstance(error, nats_errors.SlowConsumerError):
             _log.warning("messages on %s come faster than they are handled: dropped", error.subject)
         else:
@@ -357,5 +373,5 @@ class Bus:
         self._subscriptions.pop(subscription, None)
 
 
-def _is_refusal(error: Exception | None) -> bool:
-    return error is not None and "authorization" in str(error).lower()
+def _is_refusal(error: Exception) -> bool:
+    return "authorization" in str(error).lower()
