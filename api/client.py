@@ -194,8 +194,16 @@ class RoomClient(Runs):
 
     # --- calls of tools that wait for a person ---------------------------------------------------
 
+    async def waiting(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """A page of what waits for a person in all sessions: `{"waiting": [...], "next": cursor}`.
+
+        What has waited longest comes first.
+        """
+        query = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+        return await self._call("GET", "/v1/approvals", params=query)
+
     async def approvals(self, session: str) -> dict[str, Any]:
-        """What waits for a person: `{"approvals": [...], "questions": [...]}`."""
+        """What waits for a person in a session: `{"approvals": [...], "questions": [...]}`."""
         return await self._call("GET", _path(session, "approvals"))
 
     async def approve(self, session: str, turn: str, step: str, reason: str = "") -> dict[str, Any]:

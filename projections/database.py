@@ -13,6 +13,7 @@ from events.config import Pattern
 from events.errors import ConfigError, StoreError
 from events.presets import PresetKind
 from projections import tracking
+from projections.approvals import Approvals, WaitingPage, list_waiting
 from projections.calls import Calls, Past, past
 from projections.choices import Choices, choices
 from projections.costs import EVERYTHING, CostReport, Costs, Span, cost_report
@@ -25,12 +26,12 @@ from projections.sessions import SessionPage, Sessions, SessionSummary, list_ses
 from projections.transcript import Transcripts
 
 SESSIONS, TRANSCRIPTS, COSTS, CALLS = Sessions(), Transcripts(), Costs(), Calls()
-PRESETS = PresetTable()
-PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS, CALLS, PRESETS)
+PRESETS, APPROVALS = PresetTable(), Approvals()
+PROJECTORS: tuple[Projector, ...] = (SESSIONS, TRANSCRIPTS, COSTS, CALLS, PRESETS, APPROVALS)
 """What is kept."""
 
 MOST = 1000
-"""Sessions or entries of one page at most."""
+"""Items of one page at most."""
 
 
 def open_reader(path: Path) -> Reader:
@@ -107,6 +108,16 @@ class Reader:
         """How models compare that did the same kind of work."""
         with self._reading(COSTS, CALLS) as (connection, sequence):
             return choices(connection, sequence, span)
+
+    def waiting(self, limit: int = 50, cursor: str | None = None) -> WaitingPage:
+        """What waits for a person, what has waited longest first.
+
+        Raises `ConfigError` for a cursor that no page gave.
+        """
+        _check(limit)
+        with self._reading(APPROVALS) as (connection, sequence):
+            found, more = list_waiting(connection, limit, cursor)
+        return WaitingPage(waiting=found, next=more, position=sequence)
 
     def presets(self, kind: PresetKind | None = None) -> PresetPage:
         """All presets, or those of one kind, by name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -35,6 +34,7 @@ from events.types import (
     TurnStarted,
 )
 from events.values import Message, Value
+from projections import cursors
 from projections.money import Money, plain
 from projections.projector import Page
 
@@ -325,7 +325,8 @@ def list_sessions(
     Without a tag, those that were made for a single request are left out.
     """
     conditions = ["created < ?"]
-    values: list[int | str] = [_before(cursor)]
+    before = _LAST if cursor is None else cursors.read(cursor, b"before", "sessions")
+    values: list[int | str] = [before]
     if status is not None:
         if status not in get_args(Status):
             raise ConfigError(f"status {status!r} is none: use {', '.join(get_args(Status))}")
@@ -347,31 +348,11 @@ def list_sessions(
         (*values, limit + 1),
     )
     rows = [_Row(*row) for row in found]
-    more = _cursor(rows[limit - 1].created) if len(rows) > limit else None
+    more = cursors.written(b"before", rows[limit - 1].created) if len(rows) > limit else None
     return tuple(_summary(row) for row in rows[:limit]), more
 
 
 _LAST = 2**63 - 1
-
-
-def _cursor(created: int) -> str:
-    return urlsafe_b64encode(b"before:%d" % created).decode().rstrip("=")
-
-
-def _before(cursor: str | None) -> int:
-    if cursor is None:
-        return _LAST
-    try:
-        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        prefix, _, number = text.partition(b":")
-        if prefix != b"before" or not number.isdigit() or len(number) > 18:
-            raise ValueError(cursor)
-    except ValueError:
-        raise ConfigError(
-            f"{cursor!r:.80} is no cursor of the list of sessions: use 'next' of a page, "
-            "or leave it out to begin with the newest"
-        ) from None
-    return int(number)
 
 
 def _summary(row: _Row) -> SessionSummary:

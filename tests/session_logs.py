@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from itertools import count
 from random import Random
 from typing import Any
@@ -315,75 +314,3 @@ async def append_all(
             del left[at]
         else:
             await store.append(stream, batch[0].position - 1, batch)
-
-
-def eventful_log(id: str, random: Random, actions: int = 40) -> SessionLog:
-    """A session in which everything happens that a room lets happen, in any order."""
-    pattern = random.choice(["broadcast", "coordinator", "round_robin", "voting"])
-    names = ["ada", "bob", "cyd"][: random.randint(2, 3)]
-    tags = random.sample(["red", "green", "blue"], random.randint(0, 3))
-    log = SessionLog(session_config(id, pattern, names, tags=tags))
-    for _ in range(actions):
-        _act(log, random, names)
-    return log
-
-
-def _act(log: SessionLog, random: Random, names: Sequence[str]) -> None:
-    """Do one thing that is possible now."""
-    session = log.machine.session
-    ended = [
-        turn.id
-        for turn in session.turns.values()
-        if turn.status not in ("open", "queued") and turn.last_ask(names[0])
-    ]
-    free = session.open is None and not session.queue and session.status == "active"
-    match random.randrange(20):
-        case 0 | 1 | 16 | 17 | 18 if len(session.queue) < session.config.queue:  # type: ignore[union-attr]
-            log.post(f"message {random.random()}")
-        case 2 | 19 if ended and free:
-            log.retry(random.choice(ended), names[0])
-        case 4 if session.queue or session.open:
-            turns = [*session.queue, *([session.open.id] if session.open else [])]
-            log.cancel(random.choice(turns), random.choice(["", "never mind"]))
-        case 5 if session.status == "active":
-            log.pause()
-        case 3 | 5 | 10 | 11 | 12 if session.status == "paused":
-            log.resume()
-        case 6:
-            models = [model.model_dump() for model in log.config.models]
-            models[0]["role"] = random.choice(["judge", "jury", None])
-            log.reconfigure(models=models, title=random.choice(["one", "two", None]))
-        case 7:
-            log.reconfigure(tags=random.sample(["red", "green", "blue"], random.randint(0, 3)))
-        case 8 if log.waiting:
-            log.outcome(log.waiting[0], ModelReasked(attempt=2, reason="nothing was heard"))
-        case 9 if session.turns:
-            _discard(log, random)
-        case _ if log.waiting:
-            log.play_step(random.choice(log.waiting), partial(_whatever, random))
-        case _:
-            log.play(partial(_whatever, random), random)
-
-
-def _discard(log: SessionLog, random: Random) -> None:
-    turn = random.choice(list(log.machine.session.turns.values()))
-    keys = [step.key for step in turn.steps.values() if step.asked and step.outcome]
-    if keys:
-        usage = Usage(input=random.randrange(100), cache_read=1, estimated=random.random() < 0.5)
-        cost = Cost(amount=Decimal(random.randrange(1000)).scaleb(-6), prices="list-1")
-        data = ModelDiscarded(attempt=9, reason="cancelled", usage=usage, cost=cost)
-        log.give(data, turn.id, random.choice(keys))
-
-
-def _whatever(random: Random, key: str, asked: ModelAsked) -> Outcome:
-    """A good answer, a bad one, none, or a failure."""
-    cost = random.choice([None, "0.1", "0.00007", "1E-9", "3"])
-    match random.randrange(6):
-        case 0:
-            return failed(partial=random.choice([None, "so"]), usage=Usage(input=3))
-        case 1:
-            return answered("", cost=cost)
-        case 2:
-            return answered(f"nonsense {random.random()}", cost=cost)
-        case _:
-            return polite(key, asked)

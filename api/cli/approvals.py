@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 _DECIDED = "0 where it is decided (or was so already), 1 where it cannot be, 2 for wrong use."
 APPROVALS_EPILOG = room.epilog(
     {
-        "control-room approvals sess_abc123": "what waits there for a person",
-        "control-room approvals sess_abc123 --json": "the same, for programs",
+        "control-room approvals": "what waits for a person, in all sessions",
+        "control-room approvals sess_abc123": "what waits there",
+        "control-room approvals --json": "the same, for programs",
     },
-    "0 where the session was read, 1 where it was not, 2 for wrong use.",
+    "0 where it was read, whether anything waits or not, 1 where it was not, 2 for wrong use.",
 )
 APPROVE_EPILOG = room.epilog(
     {
@@ -49,26 +51,66 @@ StepArgument = Annotated[
 Reason = Annotated[str, typer.Option("--reason", help="Why; a model is told why it may not.")]
 
 
-def approvals(session: SessionArgument, url: Url = None, as_json: AsJson = False) -> None:
-    """Say which calls of tools wait for a person, and what tools ask."""
+def approvals(
+    session: Annotated[
+        str | None,
+        typer.Argument(metavar="SESSION", help="The session's id; default: all sessions."),
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which calls of tools wait for a person, and what tools ask.
+
+    Of all sessions, what has waited longest comes first.
+    """
 
     async def work(client: RoomClient) -> int:
-        found = await client.approvals(session)
-        if as_json:
-            room.print_json(found)
-            return room.OK
-        console = room.console()
-        waiting = (*found["approvals"], *found["questions"])
-        if waiting:
-            pattern = (await client.session(session))["config"]["routing_pattern"]
-            itself = "the workflow" if pattern == "workflow" else "the script"
-            for one in waiting:
-                console.print(await described(client, one, itself), soft_wrap=True)
-        else:
-            console.print(f"nothing of session {session} waits for a person", soft_wrap=True)
-        return room.OK
+        return await (
+            _of_all(client, as_json=as_json)
+            if session is None
+            else _of_one(client, session, as_json=as_json)
+        )
 
     room.with_room(url, work)
+
+
+async def _of_all(client: RoomClient, *, as_json: bool) -> int:
+    waiting = await room.listed(client.waiting, "waiting", sys.maxsize)
+    if as_json:
+        room.print_json({"waiting": waiting})
+        return room.OK
+    console = room.console()
+    names: dict[str, str] = {}
+    for one in waiting:
+        id = one["session_id"]
+        if one["participant"] is None and id not in names:
+            names[id] = await _itself(client, id)
+        console.print(await described(client, one, names.get(id, "")), soft_wrap=True)
+    if not waiting:
+        console.print("nothing waits for a person", soft_wrap=True)
+    return room.OK
+
+
+async def _of_one(client: RoomClient, session: str, *, as_json: bool) -> int:
+    found = await client.approvals(session)
+    if as_json:
+        room.print_json(found)
+        return room.OK
+    console = room.console()
+    waiting = (*found["approvals"], *found["questions"])
+    if waiting:
+        itself = await _itself(client, session)
+        for one in waiting:
+            console.print(await described(client, one, itself), soft_wrap=True)
+    else:
+        console.print(f"nothing of session {session} waits for a person", soft_wrap=True)
+    return room.OK
+
+
+async def _itself(client: RoomClient, session: str) -> str:
+    """Who calls tools in a session besides its participants."""
+    pattern = (await client.session(session))["config"]["routing_pattern"]
+    return "the workflow" if pattern == "workflow" else "the script"
 
 
 def approve(
@@ -185,13 +227,15 @@ def _chosen(waiting: list[Mapping[str, Any]], step: str | None, session: str) ->
 async def described(client: RoomClient, one: Mapping[str, Any], itself: str) -> Text:
     """A call that waits: who wants which tool with what, and what is asked.
 
-    `itself` is said of a call that no participant makes.
+    `itself` is said of a call that no participant makes. One of a list of all sessions also says in
+    which it is, and since when it waits.
     """
     from rich.text import Text
 
     from api.terminal_text import safe, safe_line
 
-    line = Text(f"{one['turn']} {one['step']}  ", style="dim")
+    where = f"{one['session_id']} " if "session_id" in one else ""
+    line = Text(f"{where}{one['turn']} {one['step']}  ", style="dim")
     who = one["participant"] or itself
     line.append(f"{who} wants to call {safe_line(one['name'])}", style="bold not dim")
     line.append(f"\n    {safe(await client.text(one['arguments']))}", style="not dim")
@@ -203,4 +247,6 @@ async def described(client: RoomClient, one: Mapping[str, Any], itself: str) -> 
             import json
 
             line.append(f"\n    form: {safe_line(json.dumps(one['form']))}", style="dim")
+    if "since" in one:
+        line.append(f"\n    since {one['since'][:16].replace('T', ' ')} UTC", style="dim")
     return line

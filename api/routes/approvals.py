@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path
@@ -10,14 +11,14 @@ from pydantic import BaseModel, Field
 from actors.messages import AnswerElicitation, Approve
 from api.doors import Doors, Inside
 from api.openapi import problems
+from api.projected import all_caught_up
 from api.strict_json import StrictJSONRoute
-from api.views import Done, IdempotencyKey, SessionId, TurnId, command_id
+from api.views import Done, IdempotencyKey, Limit, Page, SessionId, TurnId, command_id
 from events.session import Session
-from events.values import Id, Text, Value
+from events.values import Id, Value
+from projections.approvals import OpenApproval, OpenQuestion, WaitingPage
 
-router = APIRouter(
-    prefix="/v1/sessions/{session_id}", tags=["approvals"], route_class=StrictJSONRoute
-)
+router = APIRouter(prefix="/v1", tags=["approvals"], route_class=StrictJSONRoute)
 
 StepKey = Annotated[
     str,
@@ -29,34 +30,8 @@ StepKey = Annotated[
 ]
 
 
-class Waiting(BaseModel):
-    """A call of a tool about which a person is asked something."""
-
-    turn: str
-    step: str
-    participant: str | None = Field(description="who calls it; None: the script or workflow")
-    name: str = Field(description="of the tool, as models are offered it")
-    server: str
-    tool: str
-    arguments: Text = Field(description="JSON text as the model wrote it, or its reference")
-    position: int = Field(description="of the event that the question stands in")
-
-
-class OpenApproval(Waiting):
-    """A call that is made when it is approved."""
-
-
-class OpenQuestion(Waiting):
-    """What a tool asks while it works. `form` is the JSON schema of an answer's content."""
-
-    question: str = Field(description="its id")
-    message: str
-    form: dict[str, Any] | None = None
-    url: str | None = Field(default=None, description="where to go instead of answering here")
-
-
 class Approvals(BaseModel):
-    """What waits for a person in a session."""
+    """What waits for a person in one session."""
 
     session_id: str
     position: int = Field(description="of the session's last event then")
@@ -111,7 +86,21 @@ class Answered(Value):
     content: dict[str, Any] | None = Field(default=None, description="by the question's form")
 
 
-@router.get("/approvals", operation_id="list_approvals", responses=problems(404))
+@router.get("/approvals", operation_id="list_waiting", responses=problems())
+async def list_waiting(doors: Inside, limit: Limit = 50, cursor: Page = None) -> WaitingPage:
+    """What waits for a person in all sessions: what has waited longest comes first.
+
+    Of the kind `approval` are calls of tools to allow or not, of the kind `question` what tools ask
+    while they work. Sessions that were made for a single request, and runs, are among them.
+    """
+    await all_caught_up(doors)
+    return await asyncio.to_thread(doors.room.projections.waiting, limit, cursor)
+
+
+_SESSION = "/sessions/{session_id}"
+
+
+@router.get(f"{_SESSION}/approvals", operation_id="list_approvals", responses=problems(404))
 async def list_approvals(doors: Inside, session_id: SessionId) -> Approvals:
     """What waits for a person: calls of tools to allow or not, and what tools ask meanwhile.
 
@@ -120,7 +109,7 @@ async def list_approvals(doors: Inside, session_id: SessionId) -> Approvals:
     return Approvals.of(await doors.states.get(session_id))
 
 
-_STEP = "/turns/{turn}/steps/{step}"
+_STEP = f"{_SESSION}/turns/{{turn}}/steps/{{step}}"
 _SAID = problems(400, 404, 409, 413, 415, 503)
 
 

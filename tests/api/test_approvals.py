@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from actors import subjects
@@ -23,6 +24,7 @@ from events.types import Payload
 from tests.rooms import LocalRoom, config
 from tests.session_logs import SessionLog, append_all
 from tests.tool_calls import ADD, RISK, facts, wants
+from tests.waiting import eventually
 
 CALL, FREE = f"call:{RISK}:1", f"call:{ADD}:1"
 FORM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -127,6 +129,62 @@ async def test_a_call_is_allowed_once(shared: LocalRoom) -> None:
         409,
         "the call was granted already",
     )
+
+
+async def everywhere(room: LocalRoom, *sessions: str, limit: int = 50) -> list[dict[str, Any]]:
+    """What waits in those sessions by the list of all, in pages of that size."""
+    found: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": limit}
+    while True:
+        page = (await room.http.get("/v1/approvals", params=query)).json()
+        assert len(page["waiting"]) <= limit
+        found += page["waiting"]
+        if page["next"] is None:
+            return [one for one in found if one["session_id"] in sessions]
+        query["cursor"] = page["next"]
+
+
+async def test_what_waits_in_all_sessions_is_listed_until_it_is_decided(shared: LocalRoom) -> None:
+    paths = {name: await waiting(shared, name) for name in ("first", "second")}
+    steps = {name: f"{path}/turns/t1" for name, path in paths.items()}
+
+    async def left(limit: int = 50) -> list[tuple[str, str]]:
+        found = await everywhere(shared, *paths, limit=limit)
+        return [(one["session_id"], one["kind"]) for one in found]
+
+    async def all_there() -> list[dict[str, Any]]:
+        # Written past the router, which tells nobody: the projections come upon it.
+        found = await everywhere(shared, *paths)
+        assert len(found) == 4
+        return found
+
+    found = await eventually(all_there, within=20, what="four that wait")
+    for name, path in paths.items():
+        own = (await shared.http.get(f"{path}/approvals")).json()
+        (approval, question) = [one for one in found if one["session_id"] == name]
+        more = {"session_id": name, "since": approval["since"]}
+        assert approval == own["approvals"][0] | more | {"kind": "approval"}
+        more["since"] = question["since"]
+        assert question == own["questions"][0] | more | {"kind": "question"}
+        assert datetime.fromisoformat(approval["since"]) < datetime.fromisoformat(question["since"])
+    in_order = [(name, kind) for name in paths for kind in ("approval", "question")]
+    assert await left() == await left(limit=1) == in_order
+
+    decisions: tuple[tuple[str, dict[str, Any], tuple[str, str]], ...] = (
+        (f"{steps['first']}/steps/{CALL}/approve", {}, ("first", "approval")),
+        (f"{steps['second']}/steps/{FREE}/answer", {"action": "cancel"}, ("second", "question")),
+        (f"{steps['second']}/steps/{CALL}/deny", {}, ("second", "approval")),
+    )
+    async with at_work(shared, "first"), at_work(shared, "second"):
+        for where, body, gone in decisions:
+            answer = await shared.http.post(where, json=body)
+            assert answer.status_code == 200, answer.text
+            in_order.remove(gone)
+            assert await left() == in_order
+        assert (await shared.http.post(f"{steps['first']}/cancel")).status_code == 200
+        assert await left() == []
+    wrong = await shared.http.get("/v1/approvals", params={"cursor": "x"})
+    assert (wrong.status_code, "use 'next' of a page" in wrong.text) == (422, True)
 
 
 async def test_what_does_not_fit_says_why(shared: LocalRoom) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from events.store import EventStore
 from projections.runner import ProjectionRunner
-from tests.session_logs import SessionLog, eventful_log
+from tests.eventful_logs import eventful_log
+from tests.session_logs import SessionLog
 
 
 def logs(seed: int, count: int = 3) -> list[SessionLog]:

@@ -15,11 +15,11 @@ from events.types import ModelDiscarded
 from events.values import Usage
 from projections.database import Reader
 from tests.contract.projecting import catch_up
+from tests.eventful_logs import eventful_log
 from tests.session_logs import (
     SessionLog,
     answered,
     append_all,
-    eventful_log,
     failed,
     session_config,
 )
@@ -183,7 +183,7 @@ async def test_a_cursor_that_no_page_gave_is_refused(
 ) -> None:
     await append_all(memory, [summary_log("s1")])
     await catch_up(memory, path)
-    with pytest.raises(ConfigError, match="leave it out to begin with the newest"):
+    with pytest.raises(ConfigError, match="leave it out to begin with the first"):
         reader.sessions(cursor=cursor)
 
 

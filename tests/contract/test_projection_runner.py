@@ -22,8 +22,9 @@ from projections.sessions import Sessions
 from projections.transcript import Transcripts
 from projections.writer import Writer
 from tests.contract.projecting import catch_up, logs
+from tests.eventful_logs import eventful_log
 from tests.projected import dump
-from tests.session_logs import append_all, eventful_log
+from tests.session_logs import append_all
 
 
 class NewTranscripts(Transcripts):

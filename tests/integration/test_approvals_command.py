@@ -13,6 +13,7 @@ from tests.api.test_approvals import CALL, FREE, at_work, said, waiting
 from tests.commands import run
 from tests.rooms import LocalRoom, local_room
 from tests.tool_calls import ADD, RISK
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,22 @@ async def list_and_deny(room: LocalRoom) -> None:
         '    form: {"type": "object", "properties": {"n": {"type": "integer"}},'
         ' "required": ["n"]}\n'
     )
+    day = "2026-03-01 12:00 UTC"  # on which the log was written
+
+    async def all_told() -> bool:
+        # Written past the router, which tells nobody: the projections come upon it.
+        done = await run(room, "approvals")
+        assert done.out == (
+            f'listed t1 {CALL}  a wants to call {RISK}\n    {{"n": 1}}\n    since {day}\n'
+            f'listed t1 {FREE}  a wants to call {ADD}\n    {{"n": 2}}\n    it asks: How many?\n'
+            '    form: {"type": "object", "properties": {"n": {"type": "integer"}},'
+            f' "required": ["n"]}}\n    since {day}\n'
+        )
+        return done.code == 0
+
+    await eventually(all_told, within=20, what="what waits in all sessions")
+    everything = json.loads((await run(room, "approvals", "--json")).out)["waiting"]
+    assert [one["kind"] for one in everything] == ["approval", "question"]
     tree = json.loads((await run(room, "approvals", "listed", "--json")).out)
     assert [one["step"] for one in tree["approvals"]] == [CALL]
     assert (await run(room, "answer", "listed", "--decline")).code == 0
@@ -50,6 +67,7 @@ async def list_and_deny(room: LocalRoom) -> None:
         done = await run(room, "approve", *again)
         assert (done.code, done.out) == (1, "")
         assert "was denied already" in done.err
+    assert (await run(room, "approvals")).out == "nothing waits for a person\n"
     done = await run(room, "approvals", "listed")
     assert (done.code, done.out) == (0, "nothing of session listed waits for a person\n")
     assert (await run(room, "approvals", "nowhere")).code == 1

@@ -20,8 +20,9 @@ from events.open import open_store
 from events.store import EventStore
 from projections.database import Reader, open_reader
 from projections.runner import Projected, ProjectionRunner
+from tests.eventful_logs import eventful_log
 from tests.projected import dump
-from tests.session_logs import SessionLog, answered, append_all, eventful_log, session_config
+from tests.session_logs import SessionLog, answered, append_all, session_config
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("turn.started", "model.answered")

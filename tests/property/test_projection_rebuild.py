@@ -17,8 +17,9 @@ from events.store import EventStore
 from projections.database import PROJECTORS
 from projections.projector import Page, Projector
 from projections.runner import ProjectionRunner
+from tests.eventful_logs import eventful_log
 from tests.projected import dump
-from tests.session_logs import append_all, eventful_log
+from tests.session_logs import append_all
 
 
 class Crash(Exception):

@@ -12,7 +12,8 @@ import pytest
 from events.canonical import HeadChain
 from events.types import Derived, Input
 from projections.replay import verify
-from tests.session_logs import SessionLog, eventful_log
+from tests.eventful_logs import eventful_log
+from tests.session_logs import SessionLog
 from tests.unit.replayed_logs import every_kind, run
 
 
