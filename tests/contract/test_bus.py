@@ -61,7 +61,7 @@ async def test_publish_reaches_every_subscriber_in_order(bus: Bus, subject: str)
     await bus.subscribe(f"{subject}.*", take)
     for n in range(100):
         await bus.publish(f"{subject}.x", str(n).encode())
-    await asyncio.wait_for(last.wait(), 5)
+    await asyncio.wait_for(last.wait(), 20)
     assert got == [str(n).encode() for n in range(100)]
 
 
@@ -99,7 +99,7 @@ async def test_members_of_a_queue_share_requests(nats_url: str, subject: str) ->
 
 async def test_request_to_nobody_fails_when_its_time_is_over(bus: Bus, subject: str) -> None:
     with pytest.raises(Unreachable, match="nobody listens") as caught:
-        await bus.request(subject, b"", timeout=0.2)
+        await bus.request(subject, b"", timeout=1)
     assert caught.value.retryable
 
 
@@ -125,7 +125,7 @@ async def test_cancelling_a_request_cancels_it(bus: Bus, subject: str) -> None:
     came = asyncio.Event()
     await bus.subscribe(subject, lambda msg: came.set())
     asked = asyncio.create_task(bus.request(subject, b"", timeout=60))
-    await asyncio.wait_for(came.wait(), 5)
+    await asyncio.wait_for(came.wait(), 20)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
@@ -179,7 +179,7 @@ async def test_subscribed_means_that_the_server_knows(nats_url: str, subject: st
 
             await receiver.subscribe(f"{subject}.{n}", take)
             await sender.publish(f"{subject}.{n}", b"")
-            await asyncio.wait_for(came.wait(), 5)
+            await asyncio.wait_for(came.wait(), 20)
 
 
 async def test_unsubscribed_takes_nothing_more(bus: Bus, subject: str) -> None:
@@ -188,7 +188,7 @@ async def test_unsubscribed_takes_nothing_more(bus: Bus, subject: str) -> None:
     await subscription.unsubscribe()
     await subscription.unsubscribe()
     with pytest.raises(Unreachable, match="nobody listens"):
-        await bus.request(subject, b"", timeout=0.1)
+        await bus.request(subject, b"", timeout=1)
     assert got == []
 
 
@@ -206,7 +206,7 @@ async def test_drained_handles_what_came(nats_url: str, subject: str) -> None:
         await receiver.subscribe(subject, take)
         for n in range(3):
             await sender.publish(subject, str(n).encode())
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(begun.wait(), 20)
         draining = asyncio.create_task(receiver.drain())
         go.set()
         await draining
@@ -290,7 +290,7 @@ async def test_everything_stands_again_after_the_server_was_killed(
         assert await bus.request(subject, b"1") == b"1"
         since = bus.connected_since or 0.0
         await kill(nats_server)
-        await eventually(lambda: not bus.connected, within=5, what="the loss is noticed")
+        await eventually(lambda: not bus.connected, within=20, what="the loss is noticed")
 
         asked = asyncio.create_task(bus.request(subject, b"2", timeout=30))
         await bus.publish(subject, b"kept meanwhile")
@@ -299,7 +299,7 @@ async def test_everything_stands_again_after_the_server_was_killed(
         await asyncio.wait_for(reconnected.wait(), 10)
         assert bus.connected
         assert (bus.connected_since or 0.0) > since > 0
-        await eventually(lambda: answers == 3, within=5, what="the kept message arrives")
+        await eventually(lambda: answers == 3, within=20, what="the kept message arrives")
     assert nats_server.token not in caplog.text
 
 
@@ -318,7 +318,7 @@ async def test_request_in_flight_is_asked_again_after_the_connection_was_lost(
 
         await bus.subscribe(subject, answer)
         asked = asyncio.create_task(bus.request(subject, b"once", timeout=30))
-        await asyncio.wait_for(came.wait(), 5)
+        await asyncio.wait_for(came.wait(), 20)
         await kill(nats_server)
         await nats_server.start()
         assert await asked == b"second time"
@@ -339,7 +339,7 @@ async def test_what_is_published_while_away_is_bounded(
 ) -> None:
     async with connected(nats_server.url) as bus:
         await kill(nats_server)
-        await eventually(lambda: not bus.connected, within=5, what="the loss is noticed")
+        await eventually(lambda: not bus.connected, within=20, what="the loss is noticed")
         piece = bytes(256 * 1024)
         for _ in range(2 * BUFFER // len(piece)):
             await bus.publish(subject, piece)

@@ -142,7 +142,7 @@ async def test_what_is_asked_before_counts_as_waiting() -> None:
         made("ollama", base_url=server.url, first_token_timeout=0.05) as provider,
     ):
         with pytest.raises(ProviderUnavailable, match="first_token_timeout"):
-            await asyncio.wait_for(listen(provider, ASKED), 5)
+            await asyncio.wait_for(listen(provider, ASKED), 20)
 
 
 # --- truncation ----------------------------------------------------------------------------------

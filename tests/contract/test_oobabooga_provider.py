@@ -293,11 +293,11 @@ async def test_what_is_no_answer_is_a_bad_response(body: bytes) -> None:
 async def test_cancel_stops_the_old_api_which_does_not_notice() -> None:
     async with old(HANG) as (server, provider):
         task = asyncio.create_task(listen(provider, ASKED))
-        await eventually(lambda: server.requests, within=5, what="the server works")
+        await eventually(lambda: server.requests, within=20, what="the server works")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(server.gone.wait(), 5)
+        await asyncio.wait_for(server.gone.wait(), 20)
         assert server.asked_for[-1] == "/api/v1/stop-stream"
 
 

@@ -83,7 +83,7 @@ async def test_what_the_api_lacks_is_noted_or_done_here() -> None:
         assert answered.end.finish_reason == "stop"
         assert [note.partition(":")[0] for note in answered.end.notes] == ["seed", "stop"]
         assert not {"seed", "stop"} & server.requests[0].body.keys()
-        await asyncio.wait_for(server.gone.wait(), 5)
+        await asyncio.wait_for(server.gone.wait(), 20)
 
 
 async def test_what_is_asked_for_in_extra_goes_along() -> None:

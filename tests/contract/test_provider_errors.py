@@ -203,7 +203,7 @@ async def test_an_error_within_a_stream_has_its_class(
             await listen(provider, ASKED, answered)
         assert type(caught.value) is expected
         assert answered.text == "The "
-        await asyncio.wait_for(server.gone.wait(), 5)
+        await asyncio.wait_for(server.gone.wait(), 20)
 
 
 async def test_an_answer_broken_off_by_a_filter_is_filtered() -> None:
@@ -233,7 +233,7 @@ async def test_malformed_streams_are_bad_responses(malformed: bytes) -> None:
     async with scripted() as (server, provider):
         server.reply(malformed, HANG)
         with pytest.raises(BadResponse):
-            await asyncio.wait_for(listen(provider, ASKED), 5)
+            await asyncio.wait_for(listen(provider, ASKED), 20)
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
@@ -253,8 +253,8 @@ async def test_an_answer_without_end_is_broken_off(monkeypatch: pytest.MonkeyPat
             server.gone.clear()
             server.reply(*([endless] * 20), HANG)
             with pytest.raises(BadResponse, match="more than 10000"):
-                await asyncio.wait_for(listen(provider, ASKED), 5)
-            await asyncio.wait_for(server.gone.wait(), 5)
+                await asyncio.wait_for(listen(provider, ASKED), 20)
+            await asyncio.wait_for(server.gone.wait(), 20)
 
 
 async def test_no_failure_tells_a_secret(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,7 @@ async def test_a_question_is_answered_and_seen_as_it_comes(module_nats_url: str)
         assert sum(counts) == len(answer.text)
         assert router.beats["ask:architect:1"] >= 2
         await eventually(
-            health_is(actor, answered=1, running=0, undelivered=0), within=5, what="idle"
+            health_is(actor, answered=1, running=0, undelivered=0), within=20, what="idle"
         )
 
 
@@ -75,7 +75,7 @@ async def test_a_question_repeated_while_it_runs_is_asked_once(module_nats_url: 
         await router.ask("steady")
         answer = await router.answered()
         assert router.text_of_deltas() == answer.text
-        await eventually(health_is(actor, undelivered=0), within=5, what="delivered")
+        await eventually(health_is(actor, undelivered=0), within=20, what="delivered")
         assert len(router.outcomes) == 1
         assert await health_now(actor, answered=1)
 

@@ -19,7 +19,7 @@ async def test_an_outcome_is_repeated_until_the_receipt(
         await router.count(3)
         beats = router.beats["ask:architect:1"]
         await eventually(
-            lambda: router.beats["ask:architect:1"] > beats, within=5, what="it is still alive"
+            lambda: router.beats["ask:architect:1"] > beats, within=20, what="it is still alive"
         )
         router.receipts = True
         await eventually(health_is(actor, undelivered=0), within=10, what="the receipt")
@@ -35,7 +35,7 @@ async def test_a_repeated_question_brings_the_outcome_at_once(
         router.receipts = False
         await router.ask("instant")
         await router.count(1)
-        await eventually(health_is(actor, undelivered=1), within=5, what="it waits")
+        await eventually(health_is(actor, undelivered=1), within=20, what="it waits")
         router.receipts = True
         await router.ask("instant")
         await eventually(health_is(actor, undelivered=0), within=10, what="the receipt")

@@ -60,5 +60,5 @@ async def test_a_notice_that_is_lost_costs_a_moment_and_a_projector_that_stands_
     position.at = 1
     await asyncio.wait_for(waiting, 10)
     monkeypatch.setattr("api.projected.WITHIN", 0.05)
-    await asyncio.wait_for(advances.until(position, 2), 10)
+    await asyncio.wait_for(advances.until(position, 20), 10)
     await bus.close()

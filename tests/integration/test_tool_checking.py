@@ -46,7 +46,7 @@ asyncio.run(main())
 async def test_a_check_that_takes_for_ever_is_ended_and_holds_up_nobody(
     schema: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
-    checker = Checker(within=0.5)
+    checker = Checker(within=2)
     try:
         await checker.check("t", CHOICE, {"a": "x"})
         first = checker.pid
@@ -57,7 +57,7 @@ async def test_a_check_that_takes_for_ever_is_ended_and_holds_up_nobody(
         with pytest.raises(ToolError, match="could not be checked in time"):
             await checking
         assert first is not None
-        await eventually(lambda: not psutil.pid_exists(first), within=5, what="its end")
+        await eventually(lambda: not psutil.pid_exists(first), within=20, what="its end")
         with pytest.raises(BadArguments, match="a: 1 is not"):
             await checker.check("t", CHOICE, {"a": 1})
         assert checker.pid != first
@@ -70,7 +70,7 @@ async def checker_is_busy(checker: Checker) -> None:
     assert pid is not None
     process = psutil.Process(pid)
     before = process.cpu_times().user
-    await eventually(lambda: process.cpu_times().user > before + 0.1, within=5, what="the check")
+    await eventually(lambda: process.cpu_times().user > before + 0.1, within=20, what="the check")
 
 
 async def test_what_a_schema_is_not_is_told_from_there_too() -> None:
@@ -115,7 +115,7 @@ async def test_it_ends_with_a_process_that_is_killed() -> None:
     checking = psutil.Process(int(await asyncio.wait_for(owner.stdout.readline(), 30)))
     owner.kill()
     await owner.wait()
-    await eventually(lambda: gone(checking), within=5, what="its end")
+    await eventually(lambda: gone(checking), within=20, what="its end")
 
 
 @pytest.mark.parametrize(

@@ -267,12 +267,12 @@ async def test_cutting_and_stalling_fail_after_some_words(
 
     async def listen() -> None:
         nonlocal got
-        async for item in provider(pace=1000, stall_timeout=0.05).stream(request(temper, seed=1)):
+        async for item in provider(pace=1000, stall_timeout=0.5).stream(request(temper, seed=1)):
             assert isinstance(item, Delta)
             got += item.text
 
     with pytest.raises(error):
-        await asyncio.wait_for(listen(), 5)
+        await asyncio.wait_for(listen(), 20)
     whole, _ = await answer(request(seed=1))
     assert whole.startswith(got)
     assert 10 < len(got) < len(whole)
@@ -292,7 +292,7 @@ async def test_steady_takes_its_time() -> None:
     start = clock()
     text, _ = await answer(request("steady", seed=1), provider(pace=20))
     rate = len(text.split()) / (clock() - start)
-    assert 100 < rate < 900  # 600 meant; a busy machine is slower, and none is much quicker
+    assert 30 < rate < 900  # 600 meant; a busy machine is slower, and none is much quicker
 
 
 def test_unknown_options_are_named() -> None:

@@ -260,5 +260,5 @@ async def test_a_writer_whose_thread_has_ended_refuses_rather_than_waits(
         "the event store's writing thread has ended"
     }
     with pytest.raises(StoreError, match="has ended: see the log"):
-        await asyncio.wait_for(store.append("later", 0, notes("later", 0, "x")), 5)
+        await asyncio.wait_for(store.append("later", 0, notes("later", 0, "x")), 20)
     assert await store.read("first")
