@@ -15,18 +15,20 @@ from tests.sessions import Blobs, Driven, answered, config
 ADD, FIND, RISK = "calc__add", "files__find", "files__delete"
 
 
-def tool(name: str) -> dict[str, Any]:
+def tool(name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A tool as models are offered it."""
-    return {"name": name, "description": f"does {name}", "parameters": {"type": "object"}}
+    schema = dict(parameters or {"type": "object"})
+    return {"name": name, "description": f"does {name}", "parameters": schema}
 
 
 def offered(
     blobs: Blobs | BlobStore,
     names: Iterable[str] = (ADD, FIND, RISK),
     approve: Iterable[str] = (RISK,),
+    schemas: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """What the facts say of the tools of a participant; those in `approve` want approval."""
-    listed = canonical_json([tool(name) for name in sorted(names)])
+    listed = canonical_json([tool(name, (schemas or {}).get(name)) for name in sorted(names)])
     calls = {
         name: {
             "server": name.split("__")[0],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from actors.routing import fitting
 from actors.routing.asking import Texts
-from actors.routing.offers import Offers
+from actors.routing.offers import Offers, Tool
 from actors.routing.payment import Made
 from actors.routing.steps import CallStep, Failure, ToolResult
 from actors.routing.tool_loop import unknown
@@ -17,10 +18,10 @@ from events.tools import (
     ToolReturned,
     ToolUse,
 )
-from events.turns import Step
+from events.turns import Step, Turn
 
 
-def called(step: CallStep, offers: Offers, texts: Texts) -> Made:
+def called(turn: Turn, step: CallStep, offers: Offers, texts: Texts) -> Made:
     """What is made of a call: made at once, waiting for a person, or refused."""
     use = ToolUse(
         name=step.name,
@@ -33,11 +34,23 @@ def called(step: CallStep, offers: Offers, texts: Texts) -> Made:
     tool, reason = offers.find(step.name, owner), step.refused
     if tool is None:
         reason = reason or unknown(step.name, offers.names(owner))
+    elif tool.approval and reason is None:
+        reason = _unfit(turn, step, tool, offers, texts)
     if reason is not None or tool is None:
         refused = ToolRefused(use=use, reason=reason or "")
         return Made((refused,), Failure(step.name, step.key, "ToolRefused", refused.reason))
     kind = ApprovalRequested if tool.approval else ToolCalled
     return Made((kind(use=use, server=tool.server, tool=tool.tool),))
+
+
+def _unfit(turn: Turn, step: CallStep, tool: Tool, offers: Offers, texts: Texts) -> str | None:
+    """Why nobody need be asked about the call: its arguments cannot fit."""
+    assert turn.started
+    if turn.started.semantics.engine < 4:
+        return None
+    every = offers.by_participant.values()
+    listed = next(offer.listed for offer in every if offer.calls.get(step.name) == tool)
+    return fitting.unfit(step.arguments, fitting.schemas(texts.load(listed)).get(step.name))
 
 
 def decided(step: Step, decision: ApprovalGranted | ApprovalDenied) -> Made:

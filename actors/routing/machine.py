@@ -339,7 +339,7 @@ class SessionMachine:
                     made = self._payment.ask(turn, asking.continued(turn, step, self.texts))
                     due.extend(self._record(batch, turn, step.key, made))
                 case Emitted(CallStep() as call):
-                    made = calling.called(call, self._offers, self.texts)
+                    made = calling.called(turn, call, self._offers, self.texts)
                     due.extend(self._record(batch, turn, call.key, made))
                 case Emitted(RunStep(key, framework)):
                     batch.add(RunStarted(framework=framework), turn.id, key)

@@ -6,13 +6,13 @@ from actors.routing import context
 from events.errors import UnknownEvent
 from events.values import Semantics
 
-ENGINE = 3
+ENGINE = 4
 """Version of the engine and of the machine: what new turns begin with.
 
 1: no fallbacks. 2: a step that failed is asked again of the participant's next fallback. 3:
-participants call tools.
+participants call tools. 4: nobody is asked about a call whose arguments cannot fit; it is refused.
 """
-ENGINES = (1, 2, 3)
+ENGINES = (1, 2, 3, 4)
 """The versions that are still run, so that what they decided replays."""
 PARSERS = 1
 """Version of `actors.routing.parsing`."""

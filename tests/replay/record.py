@@ -23,6 +23,7 @@ from events.types import (
 )
 from events.values import SPILL, Blob, Value
 from tests.recorded import dumps
+from tests.replay.fourth import refused
 from tests.replay.second import account, attachments, blind, budgets, fallbacks, trimmed
 from tests.replay.third import approvals, tools
 from tests.replay.workflows import workflow
@@ -291,6 +292,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     approvals,
     errand,
     workflow,
+    refused,
 )
 
 

@@ -18,11 +18,13 @@ from events.tools import (
     ElicitationAnswered,
     ElicitationRequested,
     ToolCalled,
+    ToolRefused,
 )
 from events.turns import DEADLINE
 from events.types import TurnCompleted
+from events.values import ToolCall
 from tests.sessions import Blobs, Driven, config
-from tests.tool_calls import ADD, RISK, facts, returned, wants
+from tests.tool_calls import ADD, RISK, facts, offered, returned, wants
 from tests.unit.scripted import scripted
 
 CALL = f"call:{RISK}:1"
@@ -71,6 +73,63 @@ def test_what_a_person_does_not_allow_is_not_made() -> None:
     steps = driven.machine.session.turns["t1"].calls_of("ask:a:1")
     assert [type(step.outcome).__name__ for step in steps] == ["ApprovalDenied", "ToolReturned"]
     driven.answer("ask:a:2")
+    driven.prove()
+
+
+PICKY = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["path"]}
+UNFIT = 'the arguments do not fit: "path" is missing; n: 1 is not of type string'
+
+
+def picky(engine: int = 4) -> Driven:
+    """A room as above, whose tools want other arguments than the model gives."""
+    blobs = Blobs()
+    tools = offered(blobs, schemas={RISK: PICKY, ADD: PICKY})
+    driven = Driven(facts={"a": {"tools": tools}}, blobs=blobs, session=config("a"), engine=engine)
+    driven.post()
+    return driven
+
+
+def test_nobody_is_asked_about_arguments_that_cannot_fit() -> None:
+    driven = picky()
+    told = driven.give(wants(RISK, ADD), turn="t1", step="ask:a:1")
+    assert told.endswith(f"tool.refused({CALL}) tool.called(call:{ADD}:1)")
+    assert driven.last(ToolRefused).reason == UNFIT
+    assert not driven.machine.session.turns["t1"].asks_person
+    driven.give(returned(), turn="t1", step=f"call:{ADD}:1")
+    _, messages = driven.request("ask:a:2")
+    assert f"Error: {UNFIT}" in [text for _, text in messages]
+    mended = (ToolCall(id="c9", name=RISK, arguments='{"path": "/a", "n": "1"}'),)
+    again = wants().model_copy(update={"tool_calls": mended})
+    second = f"call:{RISK}:2"
+    assert driven.give(again, turn="t1", step="ask:a:2").endswith(f"approval.requested({second})")
+    say(driven, ApprovalDenied(), second)
+    driven.answer("ask:a:3")
+    driven.prove()
+
+
+def test_version_3_asks_about_any_arguments() -> None:
+    driven = picky(engine=3)
+    assert driven.give(wants(RISK), turn="t1", step="ask:a:1").endswith(
+        f"approval.requested({CALL})"
+    )
+    say(driven, ApprovalDenied())
+    driven.answer("ask:a:2")
+    driven.prove()
+
+
+def test_a_script_is_told_that_its_arguments_cannot_fit() -> None:
+    got: list[Failure | ToolResult] = []
+
+    async def route(turn: Turn) -> None:
+        got.append(await turn.call(RISK, {"n": 1}))
+
+    blobs = Blobs()
+    known = {"a": {"tools": offered(blobs, schemas={RISK: PICKY})}}
+    driven = scripted(route, facts=known, blobs=blobs, names="a")
+    driven.post()
+    (failure,) = got
+    assert isinstance(failure, Failure)
+    assert (failure.error, failure.message) == ("ToolRefused", UNFIT)
     driven.prove()
 
 
