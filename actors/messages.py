@@ -50,7 +50,7 @@ class Ask(Value):
     parameters: Parameters
     chat_template: str | None = None
     tools: Blob | None = Field(default=None, description="as in `model.asked`")
-    tool_choice: Literal["none"] | None = None
+    tool_choice: Literal["none", "required"] | None = None
 
     @property
     def address(self) -> ModelAddress:
@@ -308,6 +308,7 @@ class RunAsk(Command):
     participant: Id
     given: Blob
     tools: Blob | None = None
+    tool_choice: Literal["required"] | None = None
     parameters: Parameters
     digest: Digest
 

@@ -74,6 +74,7 @@ def _input(command: RunAsk | RunCall) -> RunAsked | RunCalled:
         participant=command.participant,
         given=command.given,
         tools=command.tools,
+        tool_choice=command.tool_choice,
         parameters=command.parameters,
         digest=command.digest,
     )

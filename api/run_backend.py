@@ -56,7 +56,13 @@ class RunModels(Backend):
         self, brought: Brought, key: str | None, *, pieces: bool
     ) -> AsyncIterator[Answering]:
         await self.card(brought.model)
-        question = Question(brought.model, brought.messages, brought.tools, brought.parameters)
+        question = Question(
+            brought.model,
+            brought.messages,
+            brought.tools,
+            brought.tool_choice,
+            brought.parameters,
+        )
         shown: asyncio.Queue[str | None] = asyncio.Queue()
         show = shown.put_nowait if pieces else None
         outcome = self._calls.outcome(self._run, question, self._ticket, show=show, key=key)

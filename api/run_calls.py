@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -51,11 +51,12 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A run asks a model. `tools` are those that the run itself calls."""
+    """A run asks a model. `tools` are those that the run calls itself; one may have to be."""
 
     participant: str
     given: tuple[WireMessage, ...]
     tools: Blob | None = None
+    tool_choice: Literal["required"] | None = None
     parameters: Parameters = field(default_factory=Parameters)
 
     @property
@@ -69,7 +70,9 @@ class Question:
         given = [one.model_dump(mode="json", exclude_defaults=True) for one in self.given]
         parameters = self.parameters.model_dump(mode="json", exclude_defaults=True)
         tools = self.tools.sha256 if self.tools else None
-        return sha256(canonical_json([self.participant, given, tools, parameters])).hexdigest()
+        forced = [] if self.tool_choice is None else [self.tool_choice]
+        asked = [self.participant, given, tools, parameters, *forced]
+        return sha256(canonical_json(asked)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ class LiveCalls:
             participant=call.participant,
             given=await self._kept(chat.written(call.given)),
             tools=call.tools,
+            tool_choice=call.tool_choice,
             parameters=call.parameters,
         )
 

@@ -35,8 +35,9 @@ class RunRestarted(Input):
 class RunAsked(Input):
     """The workflow asks a model of the session.
 
-    `given` is the JSON list of the messages, `tools` what it offers and calls itself, `parameters`
-    what it sets of its own; `digest` is the SHA-256 of all that, by which a repeated run finds it.
+    `given` is the JSON list of the messages, `tools` what it offers and calls itself, one of which
+    has to be called where `tool_choice` says so, `parameters` what it sets of its own; `digest` is
+    the SHA-256 of all that, by which a repeated run finds it.
     """
 
     type: ClassVar[str] = "run.asked"
@@ -44,6 +45,7 @@ class RunAsked(Input):
     participant: Id
     given: Blob
     tools: Blob | None = None
+    tool_choice: Literal["required"] | None = None
     parameters: Parameters
     digest: Digest
 

@@ -174,7 +174,7 @@ def is_interim(asked: ModelAsked, answer: ModelAnswered) -> bool:
 
     It is not said in the conversation.
     """
-    offered = asked.tools is not None and asked.tool_choice is None
+    offered = asked.tools is not None and asked.tool_choice != "none"
     return offered and asks_for_tools(answer.tool_calls, asked.client_tools)
 
 

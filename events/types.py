@@ -188,8 +188,10 @@ class ModelAsked(Derived):
     tools: Blob | None = Field(
         default=None, description="the offered tools: a JSON list of name, description, parameters"
     )
-    tool_choice: Literal["none"] | None = Field(
-        default=None, description="none: the tools are known, and shall not be called any more"
+    tool_choice: Literal["none", "required"] | None = Field(
+        default=None,
+        description="none: the tools are known, and shall not be called any more; required: one of"
+        " them shall be called",
     )
     continues: str | None = Field(
         default=None, description="the step whose calls of tools were answered before this one"

@@ -89,13 +89,15 @@ class Message(Value):
 
     Where a client brings a whole conversation, `given` is that, the JSON list of its messages, and
     `content` the last thing that was said in it; `tools` are the client's own, which it calls
-    itself: a JSON list of name, description, parameters.
+    itself: a JSON list of name, description, parameters. With `tool_choice` "required", one of
+    these is to be called, and no text to be said.
     """
 
     content: Text
     attachments: tuple[Attachment, ...] = ()
     given: Blob | None = None
     tools: Blob | None = None
+    tool_choice: Literal["required"] | None = None
 
 
 class Cost(Value):

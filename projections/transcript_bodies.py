@@ -43,7 +43,7 @@ class Step(NamedTuple):
     @classmethod
     def of(cls, key: str, role: str | None, label: str, data: ModelAsked) -> Step:
         """The step of an event."""
-        carried_out = data.tools is not None and data.tool_choice is None
+        carried_out = data.tools is not None and data.tool_choice != "none"
         return cls(
             key,
             data.participant,

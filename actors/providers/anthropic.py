@@ -15,11 +15,13 @@ from actors.providers.anthropic_messages import (
     system_of,
 )
 from actors.providers.assembly import Assembly, Notes
+from actors.providers.forced_calls import FORCED, NOTE, negotiable, told
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
 from actors.providers.port import Capabilities, ChatRequest
 
 _EPHEMERAL: Final = {"type": "ephemeral"}
+_CHOICES: Final = {"none": {"type": "none"}, "required": {"type": "any"}}
 
 
 class AnthropicOptions(HttpOptions):
@@ -70,21 +72,21 @@ class AnthropicProvider(HttpProvider):
 
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
         parameters = request.parameters
+        thinking, notes = self._thinking(request)
+        thinks = _thinks(parameters.extra.get("thinking", thinking))
+        if request.tool_choice == "required" and (FORCED in refused or thinks):
+            request = told(request)  # who thinks may not be forced, and some always think
+            notes.append(NOTE)
         messages, said = conversation_of(request.messages)
-        notes = list(said)
+        notes += said
         body: dict[str, Any] = {"messages": messages}
         if system := system_of(request.messages):
             block = {"type": "text", "text": system}
             body["system"] = (
                 [{**block, "cache_control": _EPHEMERAL}] if self._options.cache else system
             )
-        if self._options.thinking is not None:
-            enabled = self._options.thinking.get("type") == "enabled"
-            if enabled and goes_on_without_thinking(request.messages):
-                # Adaptive thinking may begin then, this may not.
-                notes.append("thinking: left out, because the calls before came without")
-            else:
-                body["thinking"] = self._options.thinking
+        if thinking is not None:
+            body["thinking"] = thinking
         if request.tools:
             body["tools"] = [
                 {
@@ -102,12 +104,21 @@ class AnthropicProvider(HttpProvider):
         shape = body.get("output_config", {})
         body |= parameters.extra
         if request.tools and request.tool_choice is not None:
-            body["tool_choice"] = {"type": request.tool_choice}
+            body["tool_choice"] = _CHOICES[request.tool_choice]
         if shape and isinstance(more := parameters.extra.get("output_config"), dict):
             body["output_config"] = {**shape, **more}  # such as the effort, beside the schema
         notes += _length(body, request, self._options.max_tokens)
         notes += _sampling(body, request, refused)
         return {**body, "model": request.model, "stream": self._options.stream}, tuple(notes)
+
+    def _thinking(self, request: ChatRequest) -> tuple[dict[str, Any] | None, list[str]]:
+        """How it is to think, and why not."""
+        thinking = self._options.thinking
+        enabled = thinking is not None and thinking.get("type") == "enabled"
+        if enabled and goes_on_without_thinking(request.messages):
+            # Adaptive thinking may begin then, this may not.
+            return None, ["thinking: left out, because the calls before came without"]
+        return thinking, []
 
     def _shape(self, body: dict[str, Any], request: ChatRequest, refused: Set[str]) -> list[str]:
         schema = request.parameters.schema_
@@ -123,7 +134,9 @@ class AnthropicProvider(HttpProvider):
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         # Some models take one of the two, and say so naming both; some take none.
-        return tuple(key for key in ("output_config", "top_p", "temperature") if key in body)
+        keys = ("output_config", "top_p", "temperature")
+        forced = negotiable(body, _CHOICES["required"])
+        return (*forced, *(key for key in keys if key in body))
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         return MessagesAnswer(self.id)
@@ -142,11 +155,14 @@ def _length(body: dict[str, Any], request: ChatRequest, default: int) -> list[st
     return [f"max_tokens: {body['max_tokens']}, because this API requires a bound"]
 
 
+def _thinks(thinking: Any) -> bool:
+    return isinstance(thinking, dict) and thinking.get("type") != "disabled"
+
+
 def _sampling(body: dict[str, Any], request: ChatRequest, refused: Set[str]) -> list[str]:
     """Add what steers the choice of words, as far as the model takes it."""
     notes = []
-    thinking = body.get("thinking")
-    thinks = isinstance(thinking, dict) and thinking.get("type") != "disabled"
+    thinks = _thinks(body.get("thinking"))
     given = {"temperature": request.parameters.temperature, "top_p": request.parameters.top_p}
     for key, value in given.items():
         if value is None or key in body:

@@ -18,8 +18,8 @@ def body_of(
     """The JSON body of a request.
 
     `structured` sends the schema along, `length_key` is how the server calls `max_tokens`.
-    `extra` may add and replace anything but what is streamed from which model, and that no more
-    tools shall be called.
+    `extra` may add and replace anything but what is streamed from which model, and whether tools
+    shall be called.
     """
     parameters = request.parameters
     given = {

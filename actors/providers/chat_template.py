@@ -14,6 +14,7 @@ import orjson
 
 from actors.providers import sandbox
 from actors.providers.chat_messages import tool_of
+from actors.providers.forced_calls import told
 from actors.providers.port import ChatMessage, ChatRequest
 from actors.providers.sandbox import TemplateFault
 from actors.providers.sandbox_work import LONGEST_TEXT, TemplateRefused
@@ -46,9 +47,11 @@ def render(template: str, request: ChatRequest, *, bos_token: str = "", eos_toke
 
 
 def _context(request: ChatRequest, bos_token: str, eos_token: str) -> dict[str, Any]:
+    request = told(request)  # templates know of no choice
+    tools = () if request.tool_choice == "none" else request.tools
     return {
         "messages": [_message(message) for message in request.messages],
-        "tools": None if request.tool_choice else [tool_of(each) for each in request.tools] or None,
+        "tools": [tool_of(each) for each in tools] or None,
         "add_generation_prompt": True,
         "bos_token": bos_token,
         "eos_token": eos_token,

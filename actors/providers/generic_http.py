@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.chat_messages import message_of, tool_of
 from actors.providers.chat_template import render
+from actors.providers.forced_calls import NOTE, told
 from actors.providers.generic_answer import GenericAnswer, Places, compiled, found
 from actors.providers.http_errors import Refusal, refusal_of
 from actors.providers.http_options import HttpOptions, checked_address
@@ -28,6 +29,7 @@ from events.errors import ProviderError
 from events.values import Value
 
 _PLAIN: Final = ("text/plain", "application/octet-stream")
+_CHOICE: Final = "request.tool_choice"
 
 
 def _endpoint(url: str) -> str:
@@ -81,7 +83,8 @@ class GenericHttpOptions(HttpOptions):
     `request.tools` in OpenAI's form, `prompt` (the last message, or all that a `chat_template`
     makes of them), `config` (`model_name`, `temperature`, `top_p`, `max_tokens`, `seed`, `stop` and
     what is in `extra`), `api_key`, and `request` (`model`, `role`, `purpose`, `schema`, `stream`,
-    `tool_choice`, without a place for which no tools are sent where they shall not be called).
+    `tool_choice`, without a place for which no tools are sent where they shall not be called, and
+    the model is told in words where it has to call one).
     The paths are JSONPaths into the answer; at `tool_calls_path` is a list in OpenAI's form, and
     without it no tools are sent. `models` are those to be had.
     """
@@ -133,6 +136,8 @@ class GenericHttpProvider(TemplatedProvider):
     def _body(self, request: ChatRequest, refused: Set[str]) -> tuple[dict[str, Any], Notes]:
         if any(message.images for message in request.messages):
             raise ProviderError(f"provider {self.id!r} takes no pictures: leave them out")
+        in_words = request.tool_choice == "required" and not self._template.uses(_CHOICE)
+        request = told(request) if in_words else request
         parameters = request.parameters
         given: dict[str, Any] = {
             "temperature": parameters.temperature,
@@ -158,6 +163,7 @@ class GenericHttpProvider(TemplatedProvider):
             for name in wanted
             if not self._template.uses(name) and name.partition(".")[2] not in parameters.extra
         ]
+        notes += [NOTE] if in_words else []
         if request.tools and self._template.uses("request.tools") and self._places.calls is None:
             notes.append("tools: without tool_calls_path no call could be read, so none was sent")
         for name, value in parameters.extra.items():
@@ -195,7 +201,7 @@ class GenericHttpProvider(TemplatedProvider):
     def _tools(self, request: ChatRequest) -> list[dict[str, Any]] | None:
         if self._places.calls is None:
             return None
-        if request.tool_choice is not None and not self._template.uses("request.tool_choice"):
+        if request.tool_choice == "none" and not self._template.uses(_CHOICE):
             return None
         return [tool_of(tool) for tool in request.tools] or None
 

@@ -38,7 +38,7 @@ _FILTERED = re.compile(
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|unrecognized|unknown|not (a )?(known|permitted|allowed)|deprecated"
     r"|cannot both|extra[_ ](inputs|forbidden|fields)|only [\w ]+ supported|unavailable"
-    r"|missing field|must be one of|must be '[^']+' or '",
+    r"|missing field|must be one of|must be '[^']+' or '|forces tool use",
     re.IGNORECASE,
 )
 _BAD_VALUE = re.compile(r"invalid[_ ](json[_ ])?schema|\bimages?\b", re.IGNORECASE)

@@ -151,7 +151,10 @@ class HttpProvider(ABC):
         return FORMATS.get(content_type)
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        """Keys of the body that a server may refuse, to be left out or named otherwise then."""
+        """Keys of the body that a server may refuse, to be left out or named otherwise then.
+
+        As `key=value` where it may refuse that value alone.
+        """
         return ()
 
     async def _signed(self) -> Mapping[str, str]:
@@ -228,7 +231,8 @@ class HttpProvider(ABC):
                 return response, notes
             said = await self._http.refusal(response)
             await stack.aclose()
-            key = next((key for key in self._negotiable(body) if said.is_about(key)), None)
+            keys = self._negotiable(body)
+            key = next((key for key in keys if said.is_about(key.partition("=")[0])), None)
             if key is None or key in refused or response is not first:
                 error = self._error(response, said, request.model)
                 raise error if response is first else error.after_work()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
 from actors.providers.chat_template import render
+from actors.providers.forced_calls import NOTE
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.port import ChatRequest, Finished
 from actors.providers.templated import TemplatedProvider
@@ -52,9 +53,13 @@ class CompletionProvider(TemplatedProvider):
         }
         body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         body["prompt"] = render(request.chat_template or "", request)
-        notes = ("tools: shown to the chat_template alone; calls are not read",)
+        notes: Notes = ()
+        if request.tools:
+            notes = ("tools: shown to the chat_template alone; calls are not read",)
+        if request.tool_choice == "required":
+            notes = (*notes, NOTE)
         body |= {**parameters.extra, "model": request.model, "stream": self._settings.stream}
-        return body, notes if request.tools else ()
+        return body, notes
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         return CompletionAnswer(self.id)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.calls_in_words import without_tools
+from actors.providers.forced_calls import NOTE, told
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.ollama_chat import (
     OllamaAnswer,
@@ -146,7 +147,7 @@ class OllamaProvider(TemplatedProvider):
                 notes.append("tools: shown to the chat_template alone; calls are not read")
         else:
             body |= chat_of(request)
-            if request.tool_choice is not None:
+            if request.tool_choice == "none":
                 notes.append("tool_choice: this API has none, so the tools were not sent")
         # Servers from the end of 2025 on refuse what is too long then; the others take no notice.
         body |= {"truncate": False, "shift": False, **beside_of(parameters)}
@@ -157,9 +158,10 @@ class OllamaProvider(TemplatedProvider):
         """The request as the model takes it, and what was changed for that."""
         able = self.capabilities(request.model)
         check_pictures(f"model {request.model!r} of {self.id!r}", pictures_in(request), able)
-        if not request.tools or able.tools:
-            return request, []
-        return without_tools(request), ["tools: not taken by this model, so they were not offered"]
+        if request.tools and not able.tools:
+            note = "tools: not taken by this model, so they were not offered"
+            return without_tools(request), [note]
+        return told(request), [NOTE] if request.tool_choice == "required" else []
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         return ("format",) if "format" in body else ()

@@ -43,7 +43,7 @@ def chat_of(request: ChatRequest) -> dict[str, Any]:
     """The conversation, and the tools, as messages."""
     names = {call.id: call.name for message in request.messages for call in message.tool_calls}
     body: dict[str, Any] = {"messages": [_message(each, names) for each in request.messages]}
-    if request.tools and request.tool_choice is None:
+    if request.tools and request.tool_choice != "none":
         body["tools"] = [tool_of(tool) for tool in request.tools]
     return body
 

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.chat_completions import ChatAnswer
+from actors.providers.forced_calls import FORCED
 from actors.providers.http_options import Address
 from actors.providers.oobabooga_legacy import (
     LegacyAnswer,
@@ -145,7 +146,8 @@ class OobaboogaProvider(TemplatedProvider, OpenAIProvider):
         if self._legacy:
             own = self._own
             return legacy_body(self.id, request, own.chat_template, own.max_new_tokens)
-        body, notes = super()._body(request, refused)
+        # It passes over that a tool has to be called without a word.
+        body, notes = super()._body(request, {*refused, FORCED})
         extra = request.parameters.extra
         if self._own.mode is not None:
             body.setdefault("mode", self._own.mode)

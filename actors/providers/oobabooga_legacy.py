@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from actors.providers.assembly import Assembly, Notes, Piece, text_of
+from actors.providers.calls_in_words import without_tools
 from actors.providers.chat_template import render
 from actors.providers.port import ChatRequest, Finished
 from events.errors import ModelNotFound, ProviderError
@@ -33,6 +34,7 @@ def legacy_body(
         raise ProviderError(
             f"provider {provider!r} takes no pictures by its old API: leave them out"
         )
+    tools, request = request.tools, without_tools(request)
     template = request.chat_template or template
     parameters = request.parameters
     stop = parameters.stop if template else (*parameters.stop, NEXT_TURN)
@@ -47,7 +49,7 @@ def legacy_body(
     body["stopping_strings"] = list(stop)
     body["prompt"] = render(template or TURNS, request)
     notes = ["finish_reason: the old API does not tell whether the answer was cut"]
-    if request.tools:
+    if tools:
         notes.append("tools: the old API takes none")
     if parameters.schema_ is not None:
         notes.append("response_format: not taken by the old API, so the schema was not sent")

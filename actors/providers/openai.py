@@ -17,6 +17,7 @@ from actors.providers import openrouter, responses
 from actors.providers.assembly import Assembly, Notes
 from actors.providers.calls_in_words import without_tools
 from actors.providers.chat_completions import ChatAnswer, body_of
+from actors.providers.forced_calls import FORCED, KEY, NOTE, negotiable, told
 from actors.providers.http_errors import WISHES, Refusal
 from actors.providers.http_options import Address, HttpOptions
 from actors.providers.http_provider import HttpProvider
@@ -34,7 +35,7 @@ _OTHER_LENGTH_KEY: Final = {
 }
 
 
-TOOL_KEYS: Final = ("include", "tool_choice", "tools")
+TOOL_KEYS: Final = ("include", "tools")
 """Keys about tools that a model may refuse; `include` asks for reasoning that goes back."""
 
 
@@ -170,8 +171,8 @@ class OpenAIProvider(HttpProvider):
         return ("response_format: not taken by this server, so the schema was not sent",)
 
     def _negotiable(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        keys = ("response_format", "stream_options", self._length_key, *WISHES)
-        return tuple(key for key in (*keys, *TOOL_KEYS) if key in body)
+        keys = ("response_format", "stream_options", self._length_key, *WISHES, *TOOL_KEYS)
+        return (*negotiable(body), *(key for key in keys if key in body))
 
     def _assembly(self, request: ChatRequest) -> Assembly:
         if self._responses:
@@ -200,6 +201,8 @@ def _without(request: ChatRequest, refused: Set[str]) -> tuple[ChatRequest, Note
     if request.tools and "tools" in refused:
         note = "tools: not taken by this model, so they were not offered"
         return without_tools(request), (note,)
-    if request.tool_choice is not None and "tool_choice" in refused:
-        return replace(request, tool_choice=None), ("tool_choice: not taken by this model",)
+    if request.tool_choice == "required" and FORCED in refused:
+        return told(request), (NOTE,)
+    if request.tool_choice == "none" and KEY in refused:
+        return replace(request, tool_choice=None), (f"{KEY}: not taken by this model",)
     return request, ()

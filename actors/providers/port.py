@@ -65,14 +65,15 @@ class ChatRequest:
 
     `role` is the participant's; `purpose` says what the answer is for (answer, plan, vote,
     synthesis, ...). `chat_template` is the participant's own, in Jinja2, where it has one. With
-    `tool_choice` "none" the tools are there for what was called before, and shall not be called.
+    `tool_choice` "none" the tools are there for what was called before, and shall not be called;
+    with "required" one of them has to be called.
     """
 
     model: str
     messages: tuple[ChatMessage, ...]
     parameters: Parameters = field(default_factory=Parameters)
     tools: tuple[Tool, ...] = ()
-    tool_choice: Literal["none"] | None = None
+    tool_choice: Literal["none", "required"] | None = None
     role: str | None = None
     purpose: str = "answer"
     chat_template: str | None = None

@@ -3,7 +3,8 @@
 `use files__read_file {"path": "a.txt"}` is one call. Several are made at once, and those from a
 `then use` on when the results of those before are there. Without arguments some are made up that
 fit the tool. Then it answers with what came of all of them. A tool whose name, or every word of it,
-stands in the message is called too.
+stands in the message is called too. Where one has to be called and none is told, it is the first
+that was not called yet.
 """
 
 from __future__ import annotations
@@ -39,11 +40,16 @@ def calls_of(request: ChatRequest, asked: str, id: str, fill: Fill) -> tuple[Too
     """What is called now; `asked` is the user's last message, `id` how ids of calls begin."""
     if not request.tools or request.tool_choice == "none":
         return ()
-    done = len(_rounds(request.messages))
+    before = _rounds(request.messages)
+    done = len(before)
     rounds = wishes(asked, request.tools)
     if not rounds and not done and (tool := _named_in(asked, request.tools)):
         rounds = [[Wish(tool.name, None)]]
-    if done >= len(rounds) or (not done and request.messages[-1].role != "user"):
+    if done < len(rounds) and (done or request.messages[-1].role == "user"):
+        now = rounds[done]
+    elif request.tool_choice == "required":
+        now = [_any(request.tools, before)]
+    else:
         return ()
     tools = {tool.name: tool for tool in request.tools}
     return tuple(
@@ -52,7 +58,7 @@ def calls_of(request: ChatRequest, asked: str, id: str, fill: Fill) -> tuple[Too
             name=wish.name,
             arguments=fill(tools[wish.name]) if wish.arguments is None else wish.arguments,
         )
-        for n, wish in enumerate(rounds[done])
+        for n, wish in enumerate(now)
     )
 
 
@@ -94,6 +100,12 @@ def _rounds(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """The messages that asked for calls since the user said something."""
     last = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
     return [message for message in messages[last + 1 :] if message.tool_calls]
+
+
+def _any(tools: Sequence[Tool], before: Sequence[ChatMessage]) -> Wish:
+    """A call of the first tool that was not called before; where all were, of the first."""
+    called = {call.name for message in before for call in message.tool_calls}
+    return Wish(next((one.name for one in tools if one.name not in called), tools[0].name), None)
 
 
 def _arguments(text: str) -> str:

@@ -107,6 +107,8 @@ class Asking:
         known = self._of(config, step.participant, step.fallback)
         offer = self.offers.of(step.participant) if step.tools else None
         tools = step.offered if offer is None else offer.listed
+        if offer is not None and step.tool_choice == "required":
+            tools = offer.forced
         tool_choice = None if tools is None else step.tool_choice
         model = (known.asked.provider, known.asked.model)
         called = chain.rounds(turn, step.continues, model)

@@ -31,12 +31,14 @@ class Offer:
     """What one participant is offered.
 
     `listed` is the JSON list that its model is shown; `calls` are the tools that the room calls,
-    and `client` those that whoever posted the message calls itself, by name.
+    and `client` those that whoever posted the message calls itself, by name. Where one of the
+    latter has to be called, `forced` is the list of these alone, which the model is shown at first.
     """
 
     listed: Blob
     calls: Mapping[str, Tool]
     client: tuple[str, ...] = ()
+    forced: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Offers:
     ) -> Offers:
         """The offers of a turn. A client's own tools come before those of the same name."""
         client = message.tools if message is not None else None
+        forced = client if message is not None and message.tool_choice == "required" else None
         own = _listed(load(client)) if client is not None else ()
         names = tuple(sorted(tool["name"] for tool in own))
         offers: dict[str, Offer] = {}
@@ -95,9 +98,9 @@ class Offers:
                 both = [tool for tool in offered if tool["name"] in calls]
                 both = sorted([*both, *own], key=lambda tool: tool["name"])
                 listed = store(canonical_json(both), JSON)
-                offers[participant] = Offer(listed, calls, names)
+                offers[participant] = Offer(listed, calls, names, forced)
             elif client is not None:
-                offers[participant] = Offer(client, {}, names)
+                offers[participant] = Offer(client, {}, names, forced)
         return cls(offers)
 
 

@@ -22,7 +22,8 @@ class AskStep(NamedTuple):
     had to `skip`. `fallback` n is
     the participant's n-th fallback, asked `instead_of` the step that failed. With `tools`, it is
     offered those that it may use; where it `continues` a step, the calls of tools in that step's
-    answer have their outcomes, and `tool_choice` "none" wants an answer without further calls.
+    answer have their outcomes. `tool_choice` "none" wants an answer without further calls,
+    "required" one that calls a tool of whoever posted the message.
     What is `given` is shown in place of the conversation. A workflow's run that asks brings what it
     `offered` to the model and `parameters` of its own, which come before the participant's.
     """
@@ -42,7 +43,7 @@ class AskStep(NamedTuple):
     fallback: int = 0
     instead_of: str | None = None
     tools: bool = True
-    tool_choice: Literal["none"] | None = None
+    tool_choice: Literal["none", "required"] | None = None
     continues: str | None = None
     given: Blob | None = None
     offered: Blob | None = None

@@ -160,6 +160,8 @@ class Turn:
     def _asked(self, step: AskStep) -> Pending[Answer | Failure]:
         """Ask, and go on from there until no more tools are called."""
         offer = self._offers.of(step.participant) if step.tools else None
+        if offer is not None and offer.forced is not None:
+            step = step._replace(tool_choice="required")
         first = self._engine.emit("ask", step.participant, step.with_key)
         if offer is None:
             return first

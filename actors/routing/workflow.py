@@ -32,6 +32,7 @@ def injected(engine: TurnEngine, data: RunAsked | RunCalled, texts: Texts) -> li
         tools=False,
         given=data.given,
         offered=data.tools,
+        tool_choice=data.tool_choice,
         parameters=data.parameters,
     )
     return engine.inject("ask", data.participant, ask.with_key)

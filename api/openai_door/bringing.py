@@ -8,7 +8,7 @@ import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from api.attachments import check_content, media_type_of
 from api.openai_door.faults import DoorError
@@ -22,23 +22,21 @@ from events.values import SPILL, Attachment, Blob, Message, Parameters, Text, To
 MOST_IMAGES = 32
 _JSON = "application/json"
 _DATA = re.compile(r"data:(?P<type>[\w.+/-]+)(?:;[^,;]*)*;base64,", re.ASCII)
-_FORCED = (
-    "Answer by calling the function {}.",
-    "Answer by calling one of the functions.",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
     """What a client brings to one call, whoever answers it.
 
-    `tools` are those that it calls itself, as `Message.tools` has them. Every blob is durable.
+    `tools` are those that it calls itself, as `Message.tools` has them, and `tool_choice` likewise.
+    Every blob is durable.
     """
 
     model: str
     messages: tuple[WireMessage, ...]
     parameters: Parameters
     tools: Blob | None = None
+    tool_choice: Literal["required"] | None = None
     names: frozenset[str] = frozenset()
     """Of its tools."""
 
@@ -56,6 +54,7 @@ class Brought:
             attachments=self.images,
             given=given,
             tools=self.tools,
+            tool_choice=self.tool_choice,
         )
 
     async def last(self, blobs: BlobStore) -> Message:
@@ -93,9 +92,7 @@ async def bring(blobs: BlobStore, request: ChatRequest) -> Brought:
                 code="invalid_value",
                 param="tool_choice",
             )
-        messages.append(WireMessage(role="system", content=_FORCED[0].format(name)))
-    elif forced == "required" and offered:
-        messages.append(WireMessage(role="system", content=_FORCED[1]))
+        forced = "required"
     functions = sorted((tool.function for tool in offered), key=lambda one: one.name)
     names = frozenset(one.name for one in functions)
     if len(names) < len(functions):
@@ -112,7 +109,14 @@ async def bring(blobs: BlobStore, request: ChatRequest) -> Brought:
         stop=request.stops,
         schema_=request.form,
     )
-    return Brought(request.model, tuple(messages), parameters, tools, names)
+    return Brought(
+        request.model,
+        tuple(messages),
+        parameters,
+        tools,
+        "required" if tools is not None and forced == "required" else None,
+        names,
+    )
 
 
 async def spilled(blobs: BlobStore, text: Text) -> Text:

@@ -92,3 +92,20 @@ async def test_a_client_offers_its_tools_beside_those_of_the_room(client: AsyncO
     assert choice.message.tool_calls
     names = [call.function.name for call in choice.message.tool_calls]  # type: ignore[union-attr]
     assert names == ["add"]
+
+
+async def test_a_client_that_wants_a_call_gets_one_of_a_tool_of_its_own(
+    client: AsyncOpenAI,
+) -> None:
+    last: Any = {"type": "function", "function": {"name": "zoom"}}  # behind those of the room
+    done = await client.chat.completions.create(
+        model="session/words/talker",
+        messages=saying("Hello"),
+        tools=[last],
+        tool_choice="required",
+    )
+    choice = done.choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls
+    names = [call.function.name for call in choice.message.tool_calls]  # type: ignore[union-attr]
+    assert names == ["zoom"]

@@ -190,6 +190,42 @@ async def test_the_same_key_is_the_same_call(room: LocalRoom) -> None:
     assert sum(isinstance(one, ModelAnswered) for one in kinds) == 1
 
 
+async def test_a_run_that_wants_a_call_of_its_own_tool_gets_it_and_again_in_a_replay(
+    room: LocalRoom,
+) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    tools = [{"type": "function", "function": {"name": "count", "parameters": schema}}]
+
+    async def flow(http: httpx2.AsyncClient, doors: Doors) -> str:
+        told = []
+        for choice in ("required", "auto"):
+            answer = await http.post(
+                f"{doors.base_url}/chat/completions",
+                json={
+                    "model": "a",
+                    "messages": [{"role": "user", "content": "Name an owl."}],
+                    "tools": tools,
+                    "tool_choice": choice,
+                },
+            )
+            answer.raise_for_status()
+            message = answer.json()["choices"][0]["message"]
+            told.append([call["function"]["name"] for call in message.get("tool_calls") or ()])
+        return str(told)
+
+    turn = await ran(room, flow, "forced")
+    assert turn["answer"] == "[['count'], []]", turn
+    kinds = [event.data for event in await room.store.read("forced")]
+    asked = [(one.tool_choice, one.tools) for one in kinds if isinstance(one, RunAsked)]
+    assert [choice for choice, _ in asked] == ["required", None]
+    assert asked[0][1] == asked[1][1]
+    digests = {one.digest for one in kinds if isinstance(one, RunAsked)}
+    assert len(digests) == 2, "they are different questions"
+    report = await rerun(room.served.doors, "forced", "t1")
+    assert report.identical, report
+    assert (await room.http.post("/v1/sessions/forced/replay")).json()["identical"]
+
+
 async def test_the_token_of_a_run_that_is_over_opens_nothing(room: LocalRoom) -> None:
     tokens: list[Doors] = []
 

@@ -25,7 +25,7 @@ from events.values import SPILL, Blob, Value
 from tests.recorded import dumps
 from tests.replay.fourth import refused
 from tests.replay.second import account, attachments, blind, budgets, fallbacks, trimmed
-from tests.replay.third import approvals, tools
+from tests.replay.third import approvals, forced, tools
 from tests.replay.workflows import workflow
 from tests.session_logs import (
     Outcome,
@@ -290,6 +290,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     blind,
     tools,
     approvals,
+    forced,
     errand,
     workflow,
     refused,

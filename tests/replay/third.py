@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from events.tools import (
     ApprovalDenied,
@@ -66,6 +66,33 @@ def tools() -> SessionLog:
     log.outcome("ask:ada:1", wants("wether", FIND))
     log.outcome("call:files__find:1", returned("clouds.txt"))
     log.outcome("ask:ada:2", wants("weather", ADD, text="One moment."))
+    return log
+
+
+def forced() -> SessionLog:
+    """A client's own tool has to be called: it is, is not, after a failure, and in a retry."""
+    log = tooled()
+    log.reconfigure(models=[log.config.models[0].model_dump(mode="json")])
+    listed = b'[{"name":"weather","parameters":{"type":"object"}}]'
+    own = log.blobs.put(listed, "application/json")
+
+    def post(text: str, choice: Literal["required"] | None = "required") -> None:
+        log.post_message(Message(content=text, tools=own, tool_choice=choice))
+
+    log.post("Hello")
+    log.play()
+    post("And the weather?")
+    log.outcome("ask:ada:1", failed())
+    log.outcome("ask:ada:2", wants("weather", text="One moment."))
+    post("And now?")
+    log.outcome("ask:ada:1", wants("wether"))
+    log.outcome("ask:ada:2", wants(FIND))
+    log.outcome("call:files__find:1", returned("clouds.txt"))
+    log.outcome("ask:ada:3", answered("Cloudy."))
+    log.retry("t3", "ada")
+    log.outcome("ask:ada:1", answered("I would rather not."))
+    post("Thank you.", None)
+    log.outcome("ask:ada:1", wants("weather", FIND))
     return log
 
 

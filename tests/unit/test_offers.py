@@ -50,6 +50,21 @@ def test_where_a_client_has_all_names_the_room_calls_nothing() -> None:
     ] * 3
 
 
+def test_where_one_of_the_clients_tools_has_to_be_called_these_are_a_list_of_their_own() -> None:
+    blobs = Blobs()
+    own = blobs.put(canonical_json([tool("weather")]), "application/json")
+    message = Message(content="Hello", tools=own, tool_choice="required")
+    offers = Offers.gathered(("a", "b"), facts(blobs, "a"), message, blobs.load, blobs.put)
+    of_a, of_b = offers.of("a"), offers.of("b")
+    assert of_a is not None
+    assert of_b is not None
+    assert (of_a.forced, of_b.forced) == (own, own)
+    assert offers.names("a") == [ADD, RISK, FIND], "which a router may call all the same"
+    unforced = gathered(blobs, ("weather",)).of("a")
+    assert unforced is not None
+    assert unforced.forced is None
+
+
 def test_an_owner_is_offered_its_own_tools_alone_and_a_router_everybodys() -> None:
     blobs = Blobs()
     known = {

@@ -103,3 +103,25 @@ async def test_a_schema_shapes_the_answer_after_the_calls() -> None:
 )
 def test_directions_are_read_as_people_write_them(text: str, wanted: Wish) -> None:
     assert wishes(text, TOOLS) == [[wanted]]
+
+
+async def test_where_a_tool_has_to_be_called_the_first_not_called_yet_is() -> None:
+    said = ChatMessage("user", "Hello.")
+    so_far: tuple[ChatMessage, ...] = (said,)
+    calls: tuple[ToolCall, ...] = ()
+    for name in ("files__read_file", "files__list", "clock__now", "files__read_file"):
+        text, calls = await round_of(*so_far, tool_choice="required")
+        assert [call.name for call in calls] == [name]
+        so_far = (*so_far, *done(text, calls, "done"))
+    assert isinstance(json.loads(calls[0].arguments)["path"], str)
+    assert (await round_of(*so_far))[1] == ()
+    alone = ChatMessage("system", "Hello.")
+    assert len((await round_of(alone, tool_choice="required"))[1]) == 1
+
+
+async def test_what_a_direction_wants_comes_before_what_has_to_be_called() -> None:
+    said = ChatMessage("user", "use clock__now")
+    text, calls = await round_of(said, tool_choice="required")
+    assert [call.name for call in calls] == ["clock__now"]
+    _, again = await round_of(said, *done(text, calls, "noon"), tool_choice="required")
+    assert [call.name for call in again] == ["files__read_file"]

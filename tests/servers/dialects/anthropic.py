@@ -175,9 +175,7 @@ class AnthropicDialect:
         return rounds
 
     def may_call(self, body: dict[str, Any]) -> bool:
-        return bool(body.get("tools")) and body.get("tool_choice", {"type": "auto"}) == {
-            "type": "auto"
-        }
+        return bool(body.get("tools")) and body.get("tool_choice") != {"type": "none"}
 
     def _text(self, blocks: list[dict[str, Any]]) -> str:
         return "".join(block["text"] for block in blocks if block["type"] == "text")

@@ -117,7 +117,7 @@ class ChatDialect:
         return rounds_of(body["messages"])
 
     def may_call(self, body: dict[str, Any]) -> bool:
-        return bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto"
+        return bool(body.get("tools")) and body.get("tool_choice") != "none"
 
 
 def rounds_of(messages: list[dict[str, Any]]) -> list[Round]:

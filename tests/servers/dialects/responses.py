@@ -180,7 +180,7 @@ class ResponsesDialect(ChatDialect):
         return rounds
 
     def may_call(self, body: dict[str, Any]) -> bool:
-        return bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto"
+        return bool(body.get("tools")) and body.get("tool_choice") != "none"
 
     def tool_of(self, body: dict[str, Any]) -> Tool:
         tool = body["tools"][0]
