@@ -156,6 +156,7 @@ class NewRun(Value):
 def granted(given: tuple[ToolGrant, ...], config: Mapping[str, Any]) -> tuple[ToolGrant, ...]:
     """The tools of a run: those given, and those of further servers that its configuration names.
 
+    Of a server that is granted whole, single tools are left out, but for those that need approval.
     Raises a `ProblemError` for a name that can be no server's.
     """
     servers = {one.server for one in given}
@@ -172,7 +173,9 @@ def granted(given: tuple[ToolGrant, ...], config: Mapping[str, Any]) -> tuple[To
         if grant.server not in servers:
             found[grant] = None
     whole = {one.server for one in found if one.tools is None}
-    return tuple(one for one in found if one.tools is None or one.server not in whole)
+    return tuple(
+        one for one in found if one.tools is None or one.approval or one.server not in whole
+    )
 
 
 def _named(config: Any, *, tools: bool = False) -> Iterator[str]:

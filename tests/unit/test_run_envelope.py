@@ -57,6 +57,13 @@ def test_a_server_that_is_given_is_granted_as_it_is_given() -> None:
         granted((), {"tools": ["no tool"]})
 
 
+def test_a_tool_that_needs_approval_needs_it_where_its_server_is_granted_whole() -> None:
+    asked = {"server": "files", "tools": ["write"], "approval": True}
+    given = grants("files", "files:read", asked)
+    assert granted(given, {}) == grants("files", asked)
+    assert granted(given, {"tools": ["mcp:files"]}) == grants("files", asked)
+
+
 @pytest.mark.parametrize("name", sorted(WORKFLOWS))
 async def test_the_tools_of_every_framework_are_found(name: str) -> None:
     assert name in BUILT_IN
