@@ -101,8 +101,9 @@ async def test_it_keeps_to_a_schema_and_calls_tools(llama_model: Path) -> None:
     async with made("llama_cpp", path=str(llama_model)) as provider:
         asked = replace(ASKED, parameters=Parameters(seed=1, max_tokens=100, schema_=schema))
         assert json.loads((await listen(provider, asked)).text)["choice"] in ("a", "b")
-        forced = Parameters(seed=1, max_tokens=200, extra={"tool_choice": "required"})
-        answered = await listen(provider, replace(ASKED, parameters=forced, tools=(tool,)))
+        brief = Parameters(seed=1, max_tokens=200)
+        asked = replace(ASKED, parameters=brief, tools=(tool,), tool_choice="required")
+        answered = await listen(provider, asked)
         assert answered.end.finish_reason == "tool_calls"
         [call, *_] = calls = answered.end.tool_calls
         assert call.name == "look_up"
@@ -110,10 +111,9 @@ async def test_it_keeps_to_a_schema_and_calls_tools(llama_model: Path) -> None:
         results = (ChatMessage("tool", "noon", tool_call_id=each.id) for each in calls)
         said = ChatMessage("assistant", answered.text, tool_calls=calls)
         again = replace(
-            ASKED,
+            asked,
             messages=(*ASKED.messages, said, *results),
-            parameters=forced,
-            tools=(tool,),
+            parameters=brief.model_copy(update={"extra": {"tool_choice": "required"}}),
             tool_choice="none",
         )
         last = await listen(provider, again)
