@@ -11,6 +11,7 @@ from actors import subjects
 from actors.bus import Bus, Unreachable
 from actors.messages import Accepted, AnyCommand, Problem, Reply, RunCommand
 from actors.presets import DeletePreset, Kept, SavePreset
+from api.idempotency import HEADER
 from api.problems import ProblemError, kind_of
 from events.errors import ToolStarting, ToolUnavailable
 from events.partitions import PARTITIONS
@@ -94,7 +95,8 @@ class Commands:
             "unavailable",
             f"{why.rstrip('.')}; {effect}: send the same request again"
             f"{' later' if certain else ''}, with the Idempotency-Key of this answer",
-            headers={"Idempotency-Key": command.id},
+            headers={HEADER: command.id},
+            uncertain=not certain,
         )
 
     async def missing_routers(self, within: float = 1.0) -> tuple[int, ...]:

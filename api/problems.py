@@ -99,7 +99,10 @@ class ProblemDetails(BaseModel):
 
 
 class ProblemError(Exception):
-    """Raised anywhere in a request to answer with a problem of that kind."""
+    """Raised anywhere in a request to answer with a problem of that kind.
+
+    It is `uncertain` where what was asked for may have been done all the same.
+    """
 
     def __init__(
         self,
@@ -108,9 +111,10 @@ class ProblemError(Exception):
         *,
         errors: Sequence[FieldProblem] = (),
         headers: Mapping[str, str] | None = None,
+        uncertain: bool = False,
     ) -> None:
         super().__init__(detail)
-        self.kind, self.detail = kind, detail
+        self.kind, self.detail, self.uncertain = kind, detail, uncertain
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
         if KINDS[kind].status == 503:

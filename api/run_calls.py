@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from actors.messages import Accepted, RunAsk, RunCall
 from actors.run_tokens import RunToken
 from api.commands import Commands
 from api.following import Feeds, Follower
+from api.idempotency import under
 from api.problems import ProblemError
 from api.room import Room
 from api.run_gate import Gate
@@ -145,6 +145,17 @@ class LiveCalls:
         key: str | None = None,
     ) -> Told:
         """See `RunCalls`."""
+        with under(key) as known:
+            return await self._made(run, call, ticket, show, known)
+
+    async def _made(
+        self,
+        run: RunToken,
+        call: Question | ToolQuestion,
+        ticket: Ticket,
+        show: Show | None,
+        key: str,
+    ) -> Told:
         async with self._feeds.follow(run.session, None, pieces=show is not None) as follower:
             command = await self._command(run, call, key)
             with ticket:
@@ -163,12 +174,12 @@ class LiveCalls:
                 return Told(outcome, _nothing)
 
     async def _command(
-        self, run: RunToken, call: Question | ToolQuestion, key: str | None
+        self, run: RunToken, call: Question | ToolQuestion, key: str
     ) -> RunAsk | RunCall:
         around: dict[str, Any] = {
             "session": run.session,
             "by": f"run:{run.session}",
-            "id": str(uuid.uuid4()) if key is None else f"{run.turn}.{run.attempt}.{key}",
+            "id": f"{run.turn}.{run.attempt}.{sha256(key.encode()).hexdigest()}",
             "turn": run.turn,
             "attempt": run.attempt,
             "digest": call.digest,

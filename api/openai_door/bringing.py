@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 from api.attachments import check_content, media_type_of
 from api.openai_door.faults import DoorError
 from api.openai_door.requests import ChatMessage, ChatRequest, Part
@@ -20,6 +22,8 @@ from events.store import BlobStore
 from events.values import SPILL, Attachment, Blob, Message, Parameters, Text, ToolCall
 
 MOST_IMAGES = 32
+LONGEST_SCHEMA = 256 * 1024
+"""Bytes of a `response_format`: it goes to the model's actor as it is."""
 _JSON = "application/json"
 _DATA = re.compile(r"data:(?P<type>[\w.+/-]+)(?:;[^,;]*)*;base64,", re.ASCII)
 
@@ -101,13 +105,20 @@ async def bring(blobs: BlobStore, request: ChatRequest) -> Brought:
     if functions:
         listed = canonical_json([one.model_dump() for one in functions])
         tools = await asyncio.to_thread(blobs.put, listed, _JSON)
+    if (form := request.form) is not None and len(orjson.dumps(form)) > LONGEST_SCHEMA:
+        raise DoorError(
+            413,
+            f"its schema may have {LONGEST_SCHEMA} bytes: shorten it",
+            code="request_too_large",
+            param="response_format",
+        )
     parameters = Parameters(
         temperature=request.temperature,
         top_p=request.top_p,
         max_tokens=request.longest,
         seed=request.seed,
         stop=request.stops,
-        schema_=request.form,
+        schema_=form,
     )
     return Brought(
         request.model,

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import anyio
 import orjson
 
-from actors.messages import CancelTurn, CreateSession, PostTurn
+from actors.messages import Accepted, CancelTurn, CreateSession, PostTurn
 from api.doors import Doors
 from api.following import Follower
+from api.idempotency import named, under
 from api.openai_door import names
 from api.openai_door.backend import Answering, Backend, Card, Completion, Said
 from api.openai_door.bringing import Brought
 from api.openai_door.completion import completion_of
 from api.openai_door.composing import Composer
 from api.openai_door.faults import DoorError
+from api.problems import ProblemError
+from api.routes.sessions import carried
 from api.shown import Committed
-from api.views import command_id
 from api.waiting import view_of
 from events.config import Participant, SessionConfig
 from events.types import TURN_ENDS
@@ -59,43 +62,45 @@ class Rooms(Backend):
             message = await brought.last(blobs)
         else:
             message = await brought.whole(blobs)
-        for number in range(_REPEATS):
-            tried = key if key is None or not number else _digest(f"{key}#{number}")
-            if target.config is None:
-                assert target.session
-                session = target.session
-            else:
-                config = _with(target.config, brought)
-                session = await _created(doors, config, brought.model, tried)
-            async with AsyncExitStack() as stack:
-                once = target.config is not None
-                follow = doors.feeds.follow(session, None, pieces=pieces, once=once)
-                follower = await stack.enter_async_context(follow)
-                id = command_id(tried)
-                leave = stack.enter_context(doors.callers.one(session, id))
-                command = PostTurn(session=session, by=doors.principal, id=id, message=message)
-                accepted = await doors.commands.send(command)
-                assert accepted.turn
-                if accepted.repeated:
-                    begun = await _begun(doors, session, accepted.turn)
-                    if begun is None:
-                        continue  # nobody has its answer, so this is another call
-                    follow = doors.feeds.follow(session, begun, pieces=pieces)
+        with under(key) as known:
+            for number in range(_REPEATS):
+                tried = sha256(f"{known}#{number}".encode()).hexdigest() if number else known
+                if target.config is None:
+                    assert target.session
+                    session = target.session
+                else:
+                    config = _with(target.config, brought)
+                    session = await _created(doors, config, brought.model, tried)
+                async with AsyncExitStack() as stack:
+                    once = target.config is not None
+                    follow = doors.feeds.follow(session, None, pieces=pieces, once=once)
                     follower = await stack.enter_async_context(follow)
-                yield Turn(
-                    doors,
-                    session,
-                    accepted.turn,
-                    follower,
-                    own=brought.names,
-                    leave=leave,
-                )
-                return
-        raise DoorError(
-            409,
-            f"{_REPEATS} requests under this Idempotency-Key were broken off: use another",
-            code="conflict",
-        )
+                    leave = stack.enter_context(doors.callers.one(session, tried))
+                    command = PostTurn(
+                        session=session, by=doors.principal, id=tried, message=message
+                    )
+                    accepted = await _posted(doors, command, leave)
+                    assert accepted.turn
+                    if accepted.repeated:
+                        begun = await _begun(doors, session, accepted.turn)
+                        if begun is None:
+                            continue  # nobody has its answer, so this is another call
+                        follow = doors.feeds.follow(session, begun, pieces=pieces)
+                        follower = await stack.enter_async_context(follow)
+                    yield Turn(
+                        doors,
+                        session,
+                        accepted.turn,
+                        follower,
+                        own=brought.names,
+                        leave=leave,
+                    )
+                    return
+            raise DoorError(
+                409,
+                f"{_REPEATS} requests under this Idempotency-Key were broken off: use another",
+                code="conflict",
+            )
 
 
 class Happened(NamedTuple):
@@ -172,16 +177,8 @@ class Turn(Answering):
                 yield Happened(item.type, about)
 
     async def cancel(self) -> None:
-        if not self._leave():
-            return
-        command = CancelTurn(
-            session=self._session,
-            by=self._doors.principal,
-            id=secrets.token_hex(16),
-            turn=self._turn,
-            reason="the client at the door went away",
-        )
-        await self._doors.commands.send(command)
+        if self._leave():
+            await _call_off(self._doors, self._session, self._turn)
 
     async def _config(self) -> SessionConfig:
         state = await self._doors.states.get(self._session)
@@ -281,23 +278,44 @@ def _with(config: SessionConfig, brought: Brought) -> SessionConfig:
     return config.model_copy(update={"models": (seat,)})
 
 
-async def _created(doors: Doors, config: SessionConfig, model: str, key: str | None) -> str:
+async def _created(doors: Doors, config: SessionConfig, model: str, key: str) -> str:
     """The session that the call is made in; the same key gives the same one."""
-    if key is None:
-        id = secrets.token_hex(12)
-    else:
-        id = _digest(f"{doors.principal}\n{key}")[:24]
+    id = named(doors.principal, key)[:24]
     tags = tuple(dict.fromkeys((*config.tags, DOOR)))
     changes = {"session_id": f"door_{id}", "tags": tags, "title": config.title or model[:512]}
     made = config.model_copy(update=changes)
-    accepted = await doors.commands.send(
-        CreateSession(session=made.session_id, by=doors.principal, id=f"door {id}", config=made)
+    command = CreateSession(
+        session=made.session_id,
+        by=doors.principal,
+        id=f"door {id}",
+        config=await carried(doors, made),
     )
-    return accepted.session
+    return (await doors.commands.send(command)).session
 
 
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+async def _posted(doors: Doors, command: PostTurn, leave: Callable[[], bool]) -> Accepted:
+    """Post it. Of a client that goes away meanwhile, the turn is called off."""
+    posting = asyncio.ensure_future(doors.commands.send(command))
+    try:
+        return await asyncio.shield(posting)
+    except asyncio.CancelledError:
+        leave()
+        with anyio.CancelScope(shield=True), suppress(ProblemError):
+            accepted = await posting
+            if accepted.turn and leave():
+                await _call_off(doors, command.session, accepted.turn)
+        raise
+
+
+async def _call_off(doors: Doors, session: str, turn: str) -> None:
+    command = CancelTurn(
+        session=session,
+        by=doors.principal,
+        id=secrets.token_hex(16),
+        turn=turn,
+        reason="the client at the door went away",
+    )
+    await doors.commands.send(command)
 
 
 async def _begun(doors: Doors, session: str, turn: str) -> int | None:

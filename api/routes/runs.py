@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from hashlib import sha256
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from actors.messages import CancelTurn, CreateSession, PostTurn
 from api.doors import Doors, Inside
+from api.idempotency import named, under
 from api.openapi import problems
 from api.problems import ProblemError
 from api.projected import all_caught_up
@@ -77,19 +77,20 @@ async def start_run(
     the key; with others it is refused with 409.
     """
     run = await resolved(doors, body)
-    id = run.run_id or _id(doors, key)
-    config = await checked(run, id)
-    text = await message_text(doors, run.message)
-    await _create(doors, config)
-    command = PostTurn(
-        session=id,
-        by=doors.principal,
-        id=FIRST if run.run_id else command_id(key),
-        message=Message(content=text),
-    )
-    if run.run_id:
-        await _same(doors, command)
-    outcome = await post(doors, request, command, wait)
+    with under(key) as known:
+        id = run.run_id or f"run_{named(doors.principal, known)[:24]}"
+        config = await checked(run, id)
+        text = await message_text(doors, run.message)
+        await _create(doors, config)
+        command = PostTurn(
+            session=id,
+            by=doors.principal,
+            id=FIRST if run.run_id else known,
+            message=Message(content=text),
+        )
+        if run.run_id:
+            await _same(doors, command)
+        outcome = await post(doors, request, command, wait)
     if isinstance(outcome, TurnAccepted):
         return _said(_accepted(id, outcome), 202)
     return _said(await view_of_run(doors, id, outcome.turn), 200)
@@ -152,14 +153,6 @@ async def replay_run(doors: Inside, session_id: SessionId, turn: OfTurn = None) 
 async def list_frameworks(doors: Inside) -> FrameworksView:
     """The frameworks whose workflows can be run, with the JSON schema of their configuration."""
     return await asyncio.to_thread(frameworks_of, doors.room.settings.home)
-
-
-def _id(doors: Doors, key: str | None) -> str:
-    """An id for a run that has none; the same key gives the same one."""
-    if key is None:
-        return f"run_{secrets.token_hex(8)}"
-    digest = sha256(f"{doors.principal}\n{key}".encode()).hexdigest()
-    return f"run_{digest[:24]}"
 
 
 async def _create(doors: Doors, config: SessionConfig) -> None:

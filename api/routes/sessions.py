@@ -16,6 +16,7 @@ from actors.messages import (
     Resume,
 )
 from api.doors import Doors, Inside
+from api.idempotency import named, under
 from api.openapi import problems
 from api.problems import ProblemError
 from api.projected import all_caught_up
@@ -61,16 +62,20 @@ async def create_session(
     """Begin a session.
 
     The same `session_id` with the same configuration again is the same session; with another one
-    that is a 409. Without a `session_id` it is given one.
+    that is a 409. Without a `session_id` it is given one, the same under the same key.
     """
-    config = body.config
-    command = CreateSession(
-        session=config.session_id,
-        by=doors.principal,
-        id=command_id(key),
-        config=await carried(doors, config),
-    )
-    accepted = await doors.commands.send(command)
+    with under(key) as known:
+        config = body.config
+        if "session_id" not in body.model_fields_set:
+            id = f"sess_{named(doors.principal, known)[:16]}"
+            config = config.model_copy(update={"session_id": id})
+        command = CreateSession(
+            session=config.session_id,
+            by=doors.principal,
+            id=known,
+            config=await carried(doors, config),
+        )
+        accepted = await doors.commands.send(command)
     response.status_code = 200 if accepted.repeated else 201
     response.headers["Location"] = f"/v1/sessions/{accepted.session}"
     return await _view(doors, accepted.session)

@@ -46,6 +46,12 @@ async def turn_of(room: LocalRoom, completion: Any) -> dict[str, Any]:
     return dict((await room.http.get(path)).json())
 
 
+async def door_sessions(room: LocalRoom) -> list[dict[str, Any]]:
+    """The sessions that were made for single requests."""
+    listed = await room.http.get("/v1/sessions?limit=1000&tag=door")
+    return list(listed.json()["sessions"])
+
+
 async def replays(room: LocalRoom, session: str) -> bool:
     """Whether a replay of the session comes to the same."""
     return bool((await room.http.post(f"/v1/sessions/{session}/replay")).json()["identical"])

@@ -10,11 +10,15 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from actors.messages import CreateSession
+from api.openai_door.bringing import LONGEST_SCHEMA
+from events.values import Blob
 from tests.api.openai_door import (
     HELLO,
     events_of,
     streamed,
 )
+from tests.lost_answers import lost_answers
 from tests.rooms import LocalRoom
 from tests.waiting import eventually
 
@@ -152,3 +156,24 @@ async def test_what_was_called_off_is_begun_anew_under_its_key(client: AsyncOpen
         model="paced/late", messages=HELLO, extra_headers=keyed
     )
     assert done.choices[0].message.content
+
+
+async def test_a_long_schema_is_taken_or_refused_in_words(
+    shared: LocalRoom, client: AsyncOpenAI
+) -> None:
+    def wanted(length: int) -> Any:
+        schema = {"type": "object", "description": "x" * length}
+        return {"type": "json_schema", "json_schema": {"name": "long", "schema": schema}}
+
+    async def asked(length: int) -> Any:
+        return await client.chat.completions.create(
+            model="paced/instant", messages=HELLO, response_format=wanted(length)
+        )
+
+    with lost_answers(shared, CreateSession) as bus:
+        done = await asked(LONGEST_SCHEMA - 100)
+    assert done.choices[0].message.content
+    assert isinstance(bus.seen[0].config, Blob)  # as every long one goes
+    with pytest.raises(openai.APIStatusError, match="its schema may have 262144 bytes") as refused:
+        await asked(1_200_000)
+    assert refused.value.status_code == 413

@@ -13,6 +13,7 @@ from actors.providers.config import ProviderSpec
 from tests.api.openai_door import (
     HELLO,
     client_of,
+    door_sessions,
 )
 from tests.rooms import LocalRoom, local_room
 
@@ -118,11 +119,6 @@ async def test_what_fails_is_not_asked_for_again(shared: LocalRoom, client: Asyn
     with pytest.raises(openai.InternalServerError):
         await client.chat.completions.create(model="paced/failing", messages=HELLO)
     assert len(await door_sessions(shared)) == len(before) + 1
-
-
-async def door_sessions(room: LocalRoom) -> list[dict[str, Any]]:
-    listed = await room.http.get("/v1/sessions?limit=1000&tag=door")
-    return list(listed.json()["sessions"])
 
 
 async def test_what_a_stream_has_begun_with_ends_in_an_error(client: AsyncOpenAI) -> None:

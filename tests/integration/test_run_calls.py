@@ -15,11 +15,14 @@ import pytest
 
 from actors.frameworks import registry
 from actors.frameworks.port import Doors, Models, Result
+from actors.messages import RunAsk
 from actors.providers.port import ChatRequest
 from actors.providers.rehearsal import RehearsalProvider
+from api.commands import TRIES
 from api.rerunning import rerun
 from events.runs import RunAsked
 from events.types import ModelAnswered
+from tests.lost_answers import lost_answers
 from tests.rooms import LocalRoom, config, local_room
 
 Flow = Callable[[httpx2.AsyncClient, Doors], Awaitable[str]]
@@ -188,6 +191,28 @@ async def test_the_same_key_is_the_same_call(room: LocalRoom) -> None:
     kinds = [event.data for event in await room.store.read("keyed")]
     assert sum(isinstance(one, RunAsked) for one in kinds) == 1
     assert sum(isinstance(one, ModelAnswered) for one in kinds) == 1
+
+
+async def test_a_call_that_is_made_is_made_once_though_its_answer_is_lost(
+    room: LocalRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.run_calls.ROUTER_WITHIN", 0)
+
+    async def flow(http: httpx2.AsyncClient, doors: Doors) -> str:
+        told = []
+        for given in ({}, {"idempotency-key": "k" * 256}):
+            with lost_answers(room, RunAsk, TRIES):
+                unheard = await ask(http, doors, "a", "Name an owl.", **given)
+            key = {"idempotency-key": unheard.headers["idempotency-key"]}
+            assert given in ({}, key)
+            again = await ask(http, doors, "a", "Name an owl.", **key)
+            told.append(f"{unheard.status_code} {again.status_code}")
+        return ", ".join(told)
+
+    turn = await ran(room, flow, "unheard")
+    assert turn["answer"] == "503 200, 503 200", turn
+    kinds = [event.data for event in await room.store.read("unheard")]
+    assert sum(isinstance(one, RunAsked) for one in kinds) == 2
 
 
 async def test_a_run_that_wants_a_call_of_its_own_tool_gets_it_and_again_in_a_replay(
