@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -47,18 +48,7 @@ class Answer(Response):
         async with calling as answering:
             form = Form(answering.id, self._brought.model, answers=self._answers)
             say = self._streamed if self._stream else self._whole
-            saying = asyncio.create_task(say(answering, form, send))
-            leaving = asyncio.create_task(_gone(receive))
-            try:
-                await asyncio.wait({saying, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if not saying.done():
-                    await _call_off(answering)
-            finally:
-                for task in (saying, leaving):
-                    task.cancel()
-                await asyncio.gather(saying, leaving, return_exceptions=True)
-            if not saying.cancelled():
-                saying.result()
+            await while_there(answering, say(answering, form, send), receive)
 
     async def _whole(self, answering: Answering, form: Form, send: Send) -> None:
         content = form.whole(await answering.completion())
@@ -106,6 +96,24 @@ class Answer(Response):
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+
+async def while_there(
+    answering: Answering, saying: Coroutine[Any, Any, None], receive: Receive
+) -> None:
+    """Say the answer; where the client goes away before it has all of it, call it off."""
+    said = asyncio.create_task(saying)
+    leaving = asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait({said, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not said.done():
+            await _call_off(answering)
+    finally:
+        for task in (said, leaving):
+            task.cancel()
+        await asyncio.gather(said, leaving, return_exceptions=True)
+    if not said.cancelled():
+        said.result()
 
 
 async def _begin(send: Send, media_type: bytes, length: int | None = None) -> None:

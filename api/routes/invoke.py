@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from actors.run_tokens import RunToken
 from api.doors import Inside
-from api.openai_door.backend import Completion, FinishReason
+from api.openai_door.answering import while_there
+from api.openai_door.backend import Answering, Completion, FinishReason
 from api.openai_door.bringing import Brought, bring
 from api.openai_door.faults import DoorError
 from api.openai_door.requests import MOST_MESSAGES, ChatMessage, ChatRequest
@@ -117,13 +118,17 @@ class _Answer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with self._models.answering(self._brought, self._key, pieces=False) as answering:
-                content = self._said(await answering.completion())
-                response = Response(content, media_type="application/json")
-                await response(scope, receive, send)
+                await while_there(answering, self._whole(answering, scope, receive, send), receive)
         except DoorError as error:
             raise _problem(error) from None
         finally:
             self._models.leave()
+
+    async def _whole(
+        self, answering: Answering, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        content = self._said(await answering.completion())
+        await Response(content, media_type="application/json")(scope, receive, send)
 
     def _said(self, completion: Completion) -> str:
         return Invoked(

@@ -24,6 +24,7 @@ from events.runs import RunAsked
 from events.types import ModelAnswered
 from tests.lost_answers import lost_answers
 from tests.rooms import LocalRoom, config, local_room
+from tests.waiting import eventually
 
 Flow = Callable[[httpx2.AsyncClient, Doors], Awaitable[str]]
 FLOWS: dict[str, Flow] = {}
@@ -213,6 +214,49 @@ async def test_a_call_that_is_made_is_made_once_though_its_answer_is_lost(
     assert turn["answer"] == "503 200, 503 200", turn
     kinds = [event.data for event in await room.store.read("unheard")]
     assert sum(isinstance(one, RunAsked) for one in kinds) == 2
+
+
+@pytest.mark.parametrize("door", ["invoke", "chat"])
+async def test_a_call_of_a_paused_run_is_not_made_when_whoever_made_it_has_gone(
+    room: LocalRoom, door: str
+) -> None:
+    begun = asyncio.get_running_loop().create_future()
+    end = asyncio.Event()
+
+    async def flow(http: httpx2.AsyncClient, doors: Doors) -> str:
+        begun.set_result(doors)
+        await end.wait()
+        return ""
+
+    FLOWS[door] = flow
+    runs = {"framework": "probe", "config": {"flow": door}}
+    made = config(door, "a", routing_pattern="workflow", workflow=runs)
+    assert (await room.http.post("/v1/sessions", json=made)).status_code == 201
+    await room.post(door, "{}")
+    doors = await asyncio.wait_for(begun, 20)
+    assert (await room.http.post(f"/v1/sessions/{door}/pause")).status_code == 200
+    feeds = room.served.doors.feeds._uses
+
+    def waiting() -> int:
+        return feeds[door].users if door in feeds else 0
+
+    async with httpx2.AsyncClient(
+        headers={"Authorization": f"Bearer {doors.token}"}, timeout=None, trust_env=False
+    ) as http:
+        if door == "invoke":
+            asking = http.post(f"{doors.invoke_url}/models/a/invoke", json={"message": "Hello?"})
+        else:
+            asking = ask(http, doors, "a", "Hello?")
+        call = asyncio.create_task(asking)
+        await eventually(lambda: waiting() == 1, within=20, what="the call waits")
+        call.cancel()
+        await asyncio.wait({call})
+    await eventually(lambda: not waiting(), within=20, what="the call is given up")
+    assert (await room.http.post(f"/v1/sessions/{door}/resume")).status_code == 200
+    async with room.following(door) as watcher:
+        end.set()
+        await watcher.until("turn.completed")
+    assert not [one for one in await room.store.read(door) if isinstance(one.data, RunAsked)]
 
 
 async def test_a_run_that_wants_a_call_of_its_own_tool_gets_it_and_again_in_a_replay(
