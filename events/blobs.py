@@ -76,7 +76,7 @@ class FolderBlobs:
         except FileNotFoundError:
             return checked(blob, None)
         except OSError as error:
-            raise StoreError(f"blob {blob.sha256} could not be read: {error}") from error
+            raise _unread(blob.sha256, error) from error
 
     def size(self, sha256: str) -> int | None:
         try:
@@ -84,7 +84,7 @@ class FolderBlobs:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"blob {sha256} could not be read: {error}") from error
+            raise _unread(sha256, error) from error
 
     def close(self) -> None:
         return
@@ -175,6 +175,11 @@ class MemoryBlobs:
 
     def close(self) -> None:
         return
+
+
+def _unread(sha256: str, error: OSError) -> StoreError:
+    """The content is there as far as is known, and may be read the next time."""
+    return StoreError(f"blob {sha256} could not be read: {error}", retryable=True)
 
 
 def _write(path: Path, content: bytes) -> None:

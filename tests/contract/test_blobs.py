@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -104,8 +106,26 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(folder: Path) -> None:
     with pytest.raises(StoreError, match="could not be written") as caught:
         blobs.put(b"content")
     assert caught.value.retryable
-    with pytest.raises(StoreError):
-        blobs.get(Blob.of(b"content"))
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EIO])
+def test_what_cannot_be_read_now_may_be_asked_for_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    blobs = open_blobs(f"sqlite:///{folder.with_suffix('.db')}")
+    blob = blobs.put(b"content")
+
+    def fails(path: Path, *_: object, **__: object) -> NoReturn:
+        raise OSError(error, os.strerror(error), str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", fails)
+        broken.setattr(Path, "stat", fails)
+        for read in (lambda: blobs.get(blob), lambda: blobs.size(blob.sha256)):
+            with pytest.raises(StoreError, match=r"could not be read") as caught:
+                read()
+            assert caught.value.retryable
+    assert blobs.get(blob) == b"content"
 
 
 def test_blobs_outlive_the_process(folder: Path) -> None:

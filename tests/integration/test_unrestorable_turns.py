@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from actors import grounds
 from actors.routing import machine, versions
-from events.types import TurnFailed, TurnStarted
+from events.types import TurnCompleted, TurnFailed, TurnStarted
 from tests.rooms import LocalRoom, local_room
 from tests.waiting import eventually
 
@@ -98,3 +99,28 @@ async def test_its_deadline_ends_it(room: LocalRoom, lose: Lose) -> None:
     await eventually(ended, within=30, what="the end of the turn")
     failed = [e.data for e in await room.store.read("old") if isinstance(e.data, TurnFailed)]
     assert failed[0].reason == "deadline"
+
+
+async def test_a_turn_that_could_not_be_read_at_once_goes_on(
+    room: LocalRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(room)
+    turn = (await room.post("old"))["turn"]
+    await room.stop_router()
+    reads, failed = Path.read_bytes, list[Path]()
+
+    def once(path: Path) -> bytes:
+        if not failed and path.parent.parent.name == "room.blobs":
+            failed.append(path)
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return reads(path)
+
+    monkeypatch.setattr(Path, "read_bytes", once)
+    await room.start_router()
+
+    async def completed() -> bool:
+        events = await room.store.read("old")
+        return any(isinstance(e.data, TurnCompleted) and e.turn == turn for e in events)
+
+    await eventually(completed, within=30, what="the end of the turn")
+    assert len(failed) == 1
