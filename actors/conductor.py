@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from actors.bus import Bus
 from actors.calls import Calls
-from actors.deciding import Decide, Decision, Grounding, next_turn
+from actors.deciding import Decide, Decision, Grounding, can_start, next_turn
 from actors.dispatch import Dispatch
+from actors.long_texts import of_input, of_message
 from actors.paying import Paying
 from actors.routing import context
 from actors.routing.batch import Given
@@ -28,19 +30,9 @@ from events.errors import (
     StoreError,
     ToolError,
 )
-from events.runs import RunCalled, RunCompleted
 from events.session import Session
 from events.store import BlobStore, EventStore
-from events.types import (
-    Input,
-    ModelAnswered,
-    Retry,
-    ToolReturned,
-    TurnCancelled,
-    TurnQueued,
-    TurnStarted,
-)
-from events.values import Blob, Message
+from events.types import TurnCancelled
 
 _log = logging.getLogger(__name__)
 
@@ -276,30 +268,30 @@ class Conductor:
         self, machine: SessionMachine, givens: Sequence[Given], at: datetime
     ) -> list[Event]:
         """The events of `givens`, and of the turn that can start after them."""
-        if self._reads(machine.session, givens):
-            if machine.session.queue:
-                await self._around.prepared(machine.session.config, WITHIN)
-            # Nobody else touches the machine meanwhile.
-            return await asyncio.to_thread(self._advance, machine, givens, at)
-        return self._advance(machine, givens, at)
+        session, events = machine.session, list[Event]()
+        for given in givens:
+            # In a thread, nobody else touches the machine meanwhile.
+            events += await _run(of_input(given.data), partial(machine.advance, given, at))
+        if can_start(session):  # which alone is worth waiting for what it needs
+            if reads := self._start_reads(session):
+                await self._around.prepared(session.config, WITHIN)
+            events += await _run(reads, partial(self._start, machine, at))
+        return events
 
-    def _advance(
-        self, machine: SessionMachine, givens: Sequence[Given], at: datetime
-    ) -> list[Event]:
-        events = [event for given in givens for event in machine.advance(given, at)]
-        # In the same batch: a head without an open turn says that nothing waits behind it.
+    def _start(self, machine: SessionMachine, at: datetime) -> list[Event]:
+        """What starts the queued turn, in the batch of what ended the one before it.
+
+        A head without an open turn says that nothing waits behind it.
+        """
+        events = []
         while (start := self._start_next(machine.session)) is not None:
             events += machine.advance(start, at)
         return events
 
-    def _reads(self, session: Session, givens: Sequence[Given]) -> bool:
-        """Whether the machine will need long texts, or a queued turn facts that are not at hand."""
-        if any(_long(given.data) for given in givens):
-            return True
-        if not session.queue:
-            return False
+    def _start_reads(self, session: Session) -> bool:
+        """Whether the queued turn needs facts that are not at hand, or a long text."""
         waiting = session.turns[session.queue[0]].message
-        return not self._around.ready(session.config) or _is_long(waiting)
+        return not self._around.ready(session.config) or of_message(waiting)
 
     async def _append(self, machine: SessionMachine, after: int, events: list[Event]) -> None:
         for content in machine.texts.made.values():
@@ -368,23 +360,9 @@ class Conductor:
             return Given(TurnCancelled(reason=reason), by="router", turn=session.queue[0])
 
 
-def _long(data: Input) -> bool:
-    """Whether the machine reads long texts for this input; a retry may repeat a long question."""
-    match data:
-        case ModelAnswered(text=text, reasoning=reasoning):
-            return isinstance(text, Blob) or isinstance(reasoning, Blob)
-        case ToolReturned(text=text, structured=structured):
-            return isinstance(text, Blob) or isinstance(structured, Blob)
-        case RunCompleted(output=Blob()) | RunCalled(arguments=Blob()) | TurnStarted(retry=Retry()):
-            return True
-        case TurnStarted(message=message) | TurnQueued(message=message):
-            return _is_long(message)
-        case _:
-            return False
-
-
-def _is_long(message: Message | None) -> bool:
-    return message is not None and (isinstance(message.content, Blob) or bool(message.tools))
+async def _run(beside: bool, make: Callable[[], list[Event]]) -> list[Event]:
+    """What `make` makes, in the loop or in a thread beside it."""
+    return await asyncio.to_thread(make) if beside else make()
 
 
 def _position(machine: SessionMachine, decision: Decision, made: Sequence[Event]) -> int:

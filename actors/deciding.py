@@ -119,9 +119,14 @@ def decide(
             return _change_status(session, command)
 
 
+def can_start(session: Session) -> bool:
+    """Whether the turn at the head of the queue may start now."""
+    return session.open is None and bool(session.queue) and session.status == "active"
+
+
 def next_turn(session: Session, ground: Grounding) -> Given | None:
     """The input that starts the turn at the head of the queue, where one may start now."""
-    if session.open is not None or not session.queue or session.status != "active":
+    if not can_start(session):
         return None
     assert session.config
     turn = session.turns[session.queue[0]]

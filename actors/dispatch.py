@@ -13,6 +13,7 @@ from actors.bus import Bus
 from actors.calls import Calls, Key
 from actors.charging import Charging, Submit
 from actors.deciding import Decide, Decision
+from actors.long_texts import of_request
 from actors.messages import Ask, CallTool, RunWorkflow
 from actors.notices import write_notice
 from actors.paying import Paying
@@ -51,7 +52,6 @@ from events.types import (
     ModelDiscarded,
     ModelFailed,
     ModelReasked,
-    Payload,
     SessionCreated,
     SessionReconfigured,
     TimerFired,
@@ -256,7 +256,7 @@ class Dispatch:
             return
         assert event.step
         assert turn.config
-        if _reads(machine.session, event.data):
+        if of_request(machine.session, event.data):
             asked, said = await asyncio.to_thread(machine.request, event.step)
         else:
             asked, said = machine.request(event.step)
@@ -321,15 +321,6 @@ class Dispatch:
                 ChanceDrawn(value=secrets.randbelow(2**53)), by="chance", turn=turn.id, step=key
             )
             self._tell(partial(_draw, given=given))
-
-
-def _reads(session: Session, asked: Payload) -> bool:
-    """Whether building the request reads long texts; a repeated one is built like the first."""
-    if isinstance(asked, ModelReasked) or isinstance(getattr(asked, "instruction", None), Blob):
-        return True
-    if isinstance(asked, ModelAsked) and (asked.continues or asked.given):
-        return True
-    return any(entry.beside for entry in session.entries)
 
 
 def _on_the_wire(one: Said) -> WireMessage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from actors.addresses import Address
+from actors import conductor
+from actors.addresses import Address, ToolAddress
 from actors.tools.config import ToolServers
 from events.errors import ControlRoomError
 from events.tools import (
@@ -216,3 +218,42 @@ async def test_what_was_listed_is_offered_while_its_server_is_down(
         done = await room.post("s1", 'stubborn__echo {"message": "two"}', wait=30)
         assert text(done).startswith("ToolLost: nothing was heard of the call")
         assert said(tmp_path, "called") == ["echo"]
+
+
+async def test_a_server_that_does_not_come_up_holds_up_no_turn_that_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up, ensure = asyncio.Event(), LocalRoom.ensure
+
+    async def in_time(room: LocalRoom, address: Address) -> None:
+        if address == ToolAddress("time"):
+            await up.wait()
+        await ensure(room, address)
+
+    monkeypatch.setattr(LocalRoom, "ensure", in_time)
+    monkeypatch.setattr(conductor, "WITHIN", 3600.0)
+    async with local_room(tmp_path, tool_servers=servers(tmp_path)) as room:
+        await calling_room(room, "stubborn")
+        await room.post("s1", "stubborn__asks {}")
+        granted = await room.http.patch("/v1/sessions/s1", json=seats("stubborn", "time"))
+        assert granted.status_code == 200, granted.text
+        queued = await room.post("s1", 'time__get_current_time {"timezone": "UTC"}')
+        assert queued["status"] == "queued"
+        for command in ("pause", "resume"):
+            done = await room.http.post(f"/v1/sessions/s1/{command}")
+            assert done.status_code == 200, done.text
+
+        async def asked() -> bool:
+            return len(await happened(room, ElicitationRequested)) == 1
+
+        await eventually(asked, within=20, what="the question")
+        url = "/v1/sessions/s1/turns/t1/steps/call:stubborn__asks:1/answer"
+        content = {"action": "accept", "content": {"colour": "blue"}}
+        answered = await room.http.post(url, json=content)
+        assert answered.status_code == 200, answered.text
+        up.set()
+
+        async def returned() -> bool:
+            return len(await happened(room, ToolReturned)) == 2
+
+        await eventually(returned, within=30, what="the result of the queued turn's call")
