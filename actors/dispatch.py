@@ -165,7 +165,7 @@ class Dispatch:
     async def _tool(self, machine: SessionMachine, key: Key, data: ToolEvent) -> None:
         """Let happen what an event of a tool's call says."""
         match data:
-            case ToolCalled() if key[2] in machine.waiting:
+            case ToolCalled() if _waited(machine, key):
                 request = CallTool(
                     session=self._stream,
                     turn=key[1],
@@ -189,7 +189,7 @@ class Dispatch:
     async def _run(self, machine: SessionMachine, key: Key, data: RunEvent) -> None:
         """Let happen what an event of a workflow's run says."""
         match data:
-            case RunStarted() | RunRestarted() if key[2] in machine.waiting:
+            case RunStarted() | RunRestarted() if _waited(machine, key):
                 turn = machine.session.turns[key[1]]
                 step = turn.steps[key[2]]
                 assert turn.config
@@ -247,15 +247,15 @@ class Dispatch:
         self._timers.clear()
 
     async def _send(self, machine: SessionMachine, event: Event) -> None:
-        turn = machine.session.open
-        if turn is None or turn.id != event.turn or event.step not in machine.waiting:
-            # Cancelled in the same batch, which may have started another turn.
-            key = (self._stream, event.turn or "", event.step or "")
+        key = (self._stream, event.turn or "", event.step or "")
+        if not _waited(machine, key):
             attempt = event.data.attempt if isinstance(event.data, ModelReasked) else 1
             self._tell(partial(never_sent, key=key, attempt=attempt))
             return
-        assert event.step
+        turn = machine.session.open
+        assert turn
         assert turn.config
+        assert event.step
         if of_request(machine.session, event.data):
             asked, said = await asyncio.to_thread(machine.request, event.step)
         else:
@@ -321,6 +321,16 @@ class Dispatch:
                 ChanceDrawn(value=secrets.randbelow(2**53)), by="chance", turn=turn.id, step=key
             )
             self._tell(partial(_draw, given=given))
+
+
+def _waited(machine: SessionMachine, key: Key) -> bool:
+    """Whether somebody waits for that call.
+
+    It may have been cancelled in its own batch, which may have started another turn that waits for
+    a step of that key.
+    """
+    turn = machine.session.open
+    return turn is not None and turn.id == key[1] and key[2] in machine.waiting
 
 
 def _on_the_wire(one: Said) -> WireMessage:

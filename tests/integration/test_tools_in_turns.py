@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 
-from actors import conductor
+from actors import conductor, subjects
 from actors.addresses import Address, ToolAddress
+from actors.bus import Msg
+from actors.messages import CallTool
 from actors.tools.config import ToolServers
 from events.errors import ControlRoomError
 from events.tools import (
     ElicitationRequested,
+    ToolCalled,
     ToolCancelled,
     ToolFailed,
     ToolReturned,
 )
-from events.types import TurnStarted
+from events.types import TurnQueued, TurnStarted
 from events.values import Blob
 from tests.commands import run
 from tests.integration.test_tool_faults import said
@@ -31,8 +34,11 @@ from tests.waiting import eventually
 
 SCRIPT = """
 async def route(turn):
-    name, arguments = turn.message.split(" ", 1)
-    said = await turn.call(name, json.loads(arguments))
+    name, arguments = turn.message.removeprefix("leave ").split(" ", 1)
+    call = turn.call(name, json.loads(arguments))
+    if turn.message.startswith("leave "):
+        return "left"
+    said = await call
     return getattr(said, "text", None) or f"{said.error}: {said.message}"
 """
 
@@ -153,6 +159,32 @@ async def test_a_cancelled_turn_cancels_the_call_on_the_server(tmp_path: Path) -
         await room.http.post("/v1/sessions/s1/turns/t1/cancel")
         await eventually(lambda: said(tmp_path, "cancelled"), within=20, what="its end")
         assert len(await happened(room, ToolCancelled)) == 1
+
+
+async def test_a_call_that_is_called_off_at_once_is_not_sent_for_the_next_turn(
+    tmp_path: Path,
+) -> None:
+    async with local_room(tmp_path, tool_servers=servers(tmp_path)) as room:
+        await calling_room(room, "stubborn")
+        message, sent = 'stubborn__echo {"message": "once"}', []
+
+        def take(msg: Msg) -> None:
+            sent.append(CallTool.model_validate_json(msg.data).turn)
+
+        await room.models_bus.subscribe(subjects.tool_server("stubborn"), take)
+        assert text(await room.post("s1", message, wait=30)) == "once"
+        await room.http.post("/v1/sessions/s1/pause")
+        await room.post("s1", f"leave {message}")
+        last = asyncio.create_task(room.post("s1", message, wait=30))
+
+        async def queued() -> bool:
+            return len(await happened(room, TurnQueued)) == 2
+
+        await eventually(queued, within=20, what="both turns behind the pause")
+        await room.http.post("/v1/sessions/s1/resume")
+        assert text(await last) == "once"
+        assert [len(await happened(room, kind)) for kind in (ToolCalled, ToolCancelled)] == [3, 1]
+        assert sent == ["t1", "t3"]
 
 
 async def test_unknown_servers_and_tools_are_refused_by_name(tmp_path: Path) -> None:
