@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal, Protocol
 
-import orjson
+from pydantic_core import from_json
 
 from actors.messages import Accepted, RunAsk, RunCall
 from actors.run_tokens import RunToken
@@ -91,8 +91,8 @@ class ToolQuestion:
     def digest(self) -> str:
         """SHA-256 over all of it as canonical JSON; of arguments that are none, over their text."""
         try:
-            arguments = orjson.loads(self.arguments)
-        except orjson.JSONDecodeError:
+            arguments = from_json(self.arguments, allow_inf_nan=False)
+        except ValueError:
             arguments = [self.arguments]
         return sha256(canonical_json([self.name, arguments])).hexdigest()
 

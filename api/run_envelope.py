@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import BeforeValidator, Field, ValidationError
 
 from actors.deciding import explain
@@ -112,7 +112,8 @@ class NewRun(Value):
         """What is posted: the inputs as JSON text, or the text."""
         if isinstance(self.inputs, str):
             return self.inputs
-        return orjson.dumps(self.inputs, option=orjson.OPT_SORT_KEYS).decode()
+        compact = (",", ":")
+        return json.dumps(self.inputs, ensure_ascii=False, sort_keys=True, separators=compact)
 
     def over(self, saved: NewRun) -> NewRun:
         """The saved envelope, with what is given here in its place; inputs by their names."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic_core import to_json
 
 from actors.routing.chain import reason
 from actors.routing.turn import WORKFLOW
@@ -52,7 +53,7 @@ class RunTools:
 
         Raises a `ProblemError` where the run is over. What goes wrong with the tool is told.
         """
-        text = orjson.dumps(arguments).decode()
+        text = to_json(arguments, inf_nan_mode="null").decode()  # integers of any size
         calls, ticket = self._doors.runs.of(self._run), self._doors.runs.ticket(self._run)
         told = await calls.outcome(self._run, ToolQuestion(name, text), ticket)
         try:

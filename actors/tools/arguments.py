@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Final
 
-import orjson
 from jsonschema import SchemaError
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
+from pydantic_core import from_json
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -29,8 +29,8 @@ def parsed(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        arguments = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        arguments = from_json(text, allow_inf_nan=False)  # integers of any size
+    except ValueError as error:
         raise BadArguments(f"the arguments are not JSON: {error}") from None
     if not isinstance(arguments, dict):
         raise BadArguments("the arguments have to be a JSON object")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from pydantic_core import to_json
 
 from actors.parent_death import tied
 from actors.tools.arguments import Schema
@@ -53,8 +54,8 @@ class Checker:
     async def check(self, tool: str, schema: dict[str, Any], arguments: Any) -> None:
         """Raise what `Schema.check` raises, and `ToolError` where it takes too long."""
         try:
-            given = orjson.dumps(arguments)
-        except orjson.JSONEncodeError:
+            given = to_json(arguments, inf_nan_mode="null")
+        except ValueError:
             raise BadArguments("the arguments are nested too deeply") from None
         try:
             form = orjson.dumps(schema)

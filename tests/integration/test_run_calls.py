@@ -12,16 +12,20 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from actors.frameworks import registry
 from actors.frameworks.port import Doors, Models, Result
 from actors.messages import RunAsk
 from actors.providers.port import ChatRequest
 from actors.providers.rehearsal import RehearsalProvider
+from actors.tools.config import ToolServers
 from api.commands import TRIES
 from api.rerunning import rerun
 from events.runs import RunAsked
 from events.types import ModelAnswered
+from tests.integration.tool_calls import stubborn
 from tests.lost_answers import lost_answers
 from tests.rooms import LocalRoom, config, local_room
 from tests.waiting import eventually
@@ -214,6 +218,28 @@ async def test_a_call_that_is_made_is_made_once_though_its_answer_is_lost(
     assert turn["answer"] == "503 200, 503 200", turn
     kinds = [event.data for event in await room.store.read("unheard")]
     assert sum(isinstance(one, RunAsked) for one in kinds) == 2
+
+
+async def test_integers_of_any_size_get_to_a_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.BUILT_IN, "probe", f"{__name__}:Probe")
+
+    async def flow(http: httpx2.AsyncClient, doors: Doors) -> str:
+        async with Client(streamable_http_client(doors.mcp_url, http_client=http)) as client:
+            told = await client.call_tool("stubborn__count", {"n": 123456789012345678901})
+            return f"{told.content[0].text}"  # type: ignore[union-attr]
+
+    FLOWS["whole"] = flow
+    runs = {"framework": "probe", "config": {"flow": "whole"}, "tools": ["stubborn"]}
+    made = config("whole", "a", routing_pattern="workflow", workflow=runs)
+    async with local_room(tmp_path, tool_servers=ToolServers(stubborn(tmp_path))) as room:
+        answer = await room.http.post("/v1/sessions", json=made)
+        assert answer.status_code == 201, answer.text
+        turn = await room.post("whole", "{}", wait=40)
+        assert turn["answer"] == "123456789012345678901", turn
+        report = await rerun(room.served.doors, "whole", "t1")
+    assert report.identical, report
 
 
 @pytest.mark.parametrize("door", ["invoke", "chat"])

@@ -16,6 +16,7 @@ from typing import Any
 FOLDER = Path(sys.argv[1])
 TOOLS = {
     "echo": {"message": {"type": "string"}},
+    "count": {"n": {"type": "integer"}},
     "die": {},
     "hang": {},
     "nonsense": {},
@@ -85,6 +86,8 @@ def call(id: Any, name: str, arguments: dict[str, Any], token: Any) -> None:
     match name:
         case "echo":
             result(id, text(arguments["message"]))
+        case "count":
+            result(id, text(f"{arguments['n']}"))
         case "die":
             os._exit(7)
         case "hang":

@@ -20,6 +20,11 @@ STEP = {"model_id": "model_1", "prompt_template": "Talk."}
 CHAIN = {"type": "langchain", "config": {"steps": [STEP]}}
 
 
+def test_inputs_are_posted_as_they_are() -> None:
+    run = NewRun.model_validate({"inputs": {"n": 123456789012345678901, "a": ["ü", 0.5, None]}})
+    assert run.message == '{"a":["ü",0.5,null],"n":123456789012345678901}'
+
+
 def grants(*names: str | dict[str, Any]) -> tuple[ToolGrant, ...]:
     return tuple(ToolGrant.model_validate(name) for name in names)
 

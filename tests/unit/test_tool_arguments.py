@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.tools.arguments import LONGEST, Schema, parsed
+from actors.tools.checking import Checker
 from events.errors import BadArguments, ToolError
 
 
@@ -17,6 +18,19 @@ def test_text_that_is_no_object() -> None:
             parsed(text)
     with pytest.raises(BadArguments, match="more than"):
         parsed('"' + "x" * LONGEST + '"')
+
+
+async def test_integers_of_any_size_arrive_as_they_are() -> None:
+    given = parsed('{"n": 123456789012345678901}')
+    assert given == {"n": 123456789012345678901}
+    whole = {"properties": {"n": {"type": "integer"}}}
+    checker = Checker()
+    try:
+        await checker.check("t", whole, given)
+        with pytest.raises(BadArguments, match="123456789012345678901 is not of type 'string'"):
+            await checker.check("t", {"properties": {"n": {"type": "string"}}}, given)
+    finally:
+        await checker.stop()
 
 
 @pytest.mark.parametrize(
