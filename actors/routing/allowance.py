@@ -39,6 +39,11 @@ class Allowance:
         left = self._max_steps - self._steps - self._loops - self._most_loops
         return max(0, min(wanted, left))
 
+    @property
+    def loops_are_safe(self) -> bool:
+        """Whether each loop under way has its last question left after one more step."""
+        return self._max_steps - self._steps > self._loops
+
     def decision(self) -> None:
         """Count a decision."""
         if self._decisions >= 2 * self._max_steps:

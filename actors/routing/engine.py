@@ -85,13 +85,16 @@ class TurnEngine:
         self._settle(pending, outcome)
         return self._run()
 
-    def instead(self, failed: str, make: Callable[[str], Step]) -> list[Emission] | None:
+    def instead(
+        self, failed: str, make: Callable[[str], Step], *, greedy: bool = False
+    ) -> list[Emission] | None:
         """Put another step in the place of the open step `failed`, for whoever waits for that one.
 
         None where the turn may emit no more steps, or has no such step open: nothing has changed.
+        Neither is a step taken that a loop is left for its last question, unless `greedy`.
         """
         pending = None if self.ended else self._open.get(failed)
-        if pending is None:
+        if pending is None or not (greedy or self._allowance.loops_are_safe):
             return None
         try:
             self._allowance.step()

@@ -305,10 +305,11 @@ class SessionMachine:
         turn = self._open()
         assert turn.started
         assert self._engine
-        if turn.started.semantics.engine < 2:
+        version = turn.started.semantics.engine
+        step = asking.stand_in(turn, failed, self.texts) if version >= 2 else None
+        if step is None:
             return None
-        step = asking.stand_in(turn, failed, self.texts)
-        return None if step is None else self._engine.instead(failed, step.with_key)
+        return self._engine.instead(failed, step.with_key, greedy=version < 4)
 
     def _deadline(self, batch: Batch) -> None:
         turn = self._open()

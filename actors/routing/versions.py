@@ -11,6 +11,7 @@ ENGINE = 4
 
 1: no fallbacks. 2: a step that failed is asked again of the participant's next fallback. 3:
 participants call tools. 4: nobody is asked about a call whose arguments cannot fit; it is refused.
+And no fallback takes the step that another participant's tools leave for its last question.
 """
 ENGINES = (1, 2, 3, 4)
 """The versions that are still run, so that what they decided replays."""

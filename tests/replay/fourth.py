@@ -1,12 +1,12 @@
-"""Recorded sessions of version 4 of the engine: arguments that cannot fit, and nobody is asked."""
+"""Recorded sessions of version 4 of the engine: arguments that cannot fit, and steps that are owed."""
 
 from __future__ import annotations
 
 from events.tools import ApprovalDenied, ApprovalGranted
 from events.types import ModelAnswered
 from events.values import ToolCall
-from tests.session_logs import SessionLog, answered, session_config
-from tests.tool_calls import ADD, FIND, RISK, offered, returned
+from tests.session_logs import SessionLog, answered, failed, session_config
+from tests.tool_calls import ADD, FIND, RISK, facts, offered, returned, wants
 
 _SIZE = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}
 SCHEMA = {
@@ -53,4 +53,22 @@ def refused() -> SessionLog:
     log.give(ApprovalGranted(), "t1", "call:files__find:1")
     log.outcome("call:files__find:1", returned("found"))
     log.play()
+    return log
+
+
+def spared() -> SessionLog:
+    """Fallbacks where the steps run short, beside another participant's calls, and without them."""
+    spare = [{"provider": "spare", "model_name": f"m{number}"} for number in range(4)]
+    two = session_config(participants=["ada", "bob"]).models
+    models = [one.model_dump(mode="json") | {"fallbacks": spare} for one in two]
+    log = SessionLog(session_config(models=models, max_steps=6))
+    log.use_facts(facts(log.blobs, ["ada", "bob"]))
+    log.post("Add up.")
+    for number in (1, 2, 3):
+        log.outcome(f"ask:ada:{number}", failed())
+    log.outcome("ask:bob:1", wants(ADD))
+    log.play()
+    log.use_facts({})
+    log.post("Is anybody there?")
+    log.play(lambda key, asked: failed())
     return log

@@ -23,7 +23,7 @@ from events.types import (
 )
 from events.values import SPILL, Blob, Value
 from tests.recorded import dumps
-from tests.replay.fourth import refused
+from tests.replay.fourth import refused, spared
 from tests.replay.second import account, attachments, blind, budgets, fallbacks, trimmed
 from tests.replay.third import approvals, forced, tools
 from tests.replay.workflows import workflow
@@ -294,6 +294,7 @@ RECORDED: tuple[Callable[[], SessionLog], ...] = (
     errand,
     workflow,
     refused,
+    spared,
 )
 
 

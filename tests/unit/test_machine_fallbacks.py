@@ -8,8 +8,10 @@ import pytest
 
 from actors.routing.steps import Answer, Failure
 from actors.routing.turn import Turn
+from events.tools import ToolRefused
 from events.types import ModelAsked, TurnCompleted, TurnFailed
-from tests.sessions import Driven, config
+from tests.sessions import Blobs, Driven, config
+from tests.tool_calls import ADD, facts, wants
 from tests.unit.scripted import scripted
 
 
@@ -117,4 +119,28 @@ def test_turns_of_the_first_engine_knew_no_fallbacks() -> None:
     room.post()
     assert room.fail("ask:a:1") == "model.failed(ask:a:1)"
     assert len(room.data(ModelAsked)) == 2
+    room.prove()
+
+
+@pytest.mark.parametrize("engine", [3, 4])
+def test_fallbacks_leave_each_loop_its_last_question_since_version_4(engine: int) -> None:
+    blobs = Blobs()
+    spare = [{"provider": "spare", "model_name": f"m{number}"} for number in range(4)]
+    models = [one.model_dump(mode="json") | {"fallbacks": spare} for one in config("ab").models]
+    known = facts(blobs, "ab")
+    room = Driven(facts=known, blobs=blobs, models=models, max_steps=6, engine=engine)
+    room.post()
+    for number in (1, 2):
+        assert room.fail(f"ask:a:{number}").endswith(f"model.asked(ask:a:{number + 1})")
+    if engine == 3:
+        room.fail("ask:a:3")
+        room.fail("ask:a:4")
+        room.give(wants(ADD), by="model", turn="t1", step="ask:b:1")
+        assert room.last(TurnFailed).reason == "too_many_steps"
+    else:
+        assert room.fail("ask:a:3") == "model.failed(ask:a:3)"
+        room.give(wants(ADD), by="model", turn="t1", step="ask:b:1")
+        assert "no steps left" in room.last(ToolRefused).reason
+        assert room.asked("ask:b:2").tool_choice == "none"
+        assert room.answer("ask:b:2").endswith("turn.completed")
     room.prove()
