@@ -243,8 +243,8 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """Where the API is reached on this machine."""
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
-        return f"http://{reachable}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def loopback(self) -> bool:

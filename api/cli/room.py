@@ -72,11 +72,8 @@ def room_client(url: str | None) -> RoomClient:
     from api.settings import load_settings
 
     settings = load_settings()
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     token = settings.token.get_secret_value() or None
-    url = url or _running(settings) or f"http://{host}:{settings.port}"
-    return RoomClient(url, token)
+    return RoomClient(url or _running(settings) or settings.url, token)
 
 
 def _running(settings: Settings) -> str | None:

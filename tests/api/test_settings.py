@@ -190,3 +190,18 @@ def test_a_file_that_cannot_be_read_is_named(home: Path) -> None:
 def test_every_setting_says_what_it_is_for() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, PREFIX + name.upper()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("fd00::5", "http://[fd00::5]:8000"),
+        ("room.example.org", "http://room.example.org:8000"),
+    ],
+)
+def test_the_address_at_which_the_room_is_reached(host: str, url: str) -> None:
+    assert load_settings(host=host, token="secret").url == url
