@@ -15,6 +15,7 @@ from api.all_events import AllEvents
 from api.callers import Callers
 from api.commands import Commands
 from api.following import Feeds
+from api.model_names import ModelNames
 from api.projected import Advances
 from api.room import Room
 from api.run_calls import LiveCalls, RunDoors
@@ -35,6 +36,7 @@ class Doors:
     runs: RunDoors
     principal: str = LOCAL
     callers: Callers = field(default_factory=Callers)
+    model_names: ModelNames = field(default_factory=ModelNames)
 
     @classmethod
     def of(cls, room: Room, patience: float) -> Doors:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
-from actors.providers.checking import models_of
 from api.doors import Doors
 from api.new_session import CATALOGUE
 from api.openai_door.backend import Card
@@ -22,8 +21,6 @@ from events.values import Id
 
 LISTED = 50
 """Sessions that are listed, the latest; others can be named all the same."""
-TELL_WITHIN = 5.0
-"""Seconds that providers have to tell their models."""
 OWNER = "control-room"
 
 _ID: TypeAdapter[str] = TypeAdapter(Id)
@@ -119,22 +116,11 @@ async def listed(doors: Doors) -> tuple[Card, ...]:
 
 
 async def _told(doors: Doors) -> list[Card]:
-    """The models of those providers that tell a few in time."""
-    specs = tuple(doors.room.providers.values())
-    environment = doors.room.settings.environment
-    asking = [asyncio.create_task(models_of(spec, environment)) for spec in specs]
-    if not asking:
-        return []
-    _, silent = await asyncio.wait(asking, timeout=TELL_WITHIN)
-    for task in silent:
-        task.cancel()
-    await asyncio.gather(*silent, return_exceptions=True)
-    cards: list[Card] = []
-    for spec, task in zip(specs, asking, strict=True):
-        names = "" if task in silent else task.result()
-        if not isinstance(names, str) and len(names) <= CATALOGUE:
-            cards += (Card(f"{spec.id}/{name}", spec.id) for name in names)
-    return cards
+    """The models of those providers that tell a few."""
+    room = doors.room
+    told = await doors.model_names.told(room.providers, room.settings.environment)
+    few = {id: names for id, names in told.items() if len(names) <= CATALOGUE}
+    return [Card(f"{id}/{name}", id) for id, names in few.items() for name in names]
 
 
 def _is_id(text: str) -> bool:

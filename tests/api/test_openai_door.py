@@ -21,7 +21,7 @@ from tests.api.openai_door import (
     turn_of,
 )
 from tests.rooms import LocalRoom, local_room
-from tests.servers.chat import ChatServer, whole
+from tests.servers.chat import ChatServer, chat_server, whole
 from tests.servers.scripted import listening
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
@@ -40,6 +40,24 @@ async def test_rooms_sessions_participants_and_models_are_listed(
     with pytest.raises(openai.NotFoundError) as unknown:
         await client.models.retrieve("session/talk/c")
     assert unknown.value.code == "model_not_found"
+
+
+async def test_providers_are_asked_for_their_models_once_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with chat_server() as server:
+        config = {"base_url": server.base_url}
+        spec = ProviderSpec(id="listing", type="openai", config=config)
+        monkeypatch.setattr("api.model_names.KEPT", float("inf"))
+        async with local_room(tmp_path, spec) as room, client_of(room) as client:
+            for _ in range(3):
+                names = {model.id async for model in client.models.list()}
+                assert "listing/a-model" in names
+            assert server.asked_for == ["/v1/models"]
+            server.list("another")
+            monkeypatch.setattr("api.model_names.KEPT", 0)
+            names = {model.id async for model in client.models.list()}
+            assert names & {"listing/a-model", "listing/another"} == {"listing/another"}
 
 
 async def test_a_model_answers_what_the_client_says_was_said(
