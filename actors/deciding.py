@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -306,7 +307,8 @@ def _approve(command: Approve, turn: Turn, step: Step) -> Decision:
     if step.granted or denied:
         raise Refused(f"the call was {'granted' if step.granted else 'denied'} already")
     if "" not in step.questions:
-        raise Refused(f"the call is not wanted any more: turn {turn.id!r} has {turn.status}")
+        over = "it was called off" if turn.status == "open" else f"turn {turn.id!r} is over"
+        raise Refused(f"the call is not wanted any more: {over}")
     kind = ApprovalGranted if command.granted else ApprovalDenied
     return _said(command, turn, step, kind(reason=command.reason))
 
@@ -326,13 +328,24 @@ def _answer(command: AnswerElicitation, turn: Turn, step: Step) -> Decision:
         raise Refused(f"question {question!r} was answered already, or its call is over")
     if command.content is not None and command.action != "accept":
         raise ConfigError("'content' goes with the action 'accept' alone: leave it out")
-    size = len(orjson.dumps(command.content))
-    if size > SPILL:
-        raise ConfigError(f"the content has {size} bytes, and may have {SPILL}: shorten it")
+    _check_content(command.content)
     form = step.elicited[question].form
     if form is not None and command.action == "accept":
         _check_form(form, command.content or {})
     return _said(command, turn, step, said)
+
+
+def _check_content(content: dict[str, Any] | None) -> None:
+    try:
+        json.dumps(content, allow_nan=False)  # which orjson would write as null
+        size = len(orjson.dumps(content))
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigError(
+            "the content has an integer of more than 64 bits, a number that is not finite, or too "
+            "many levels: send such a thing as a text"
+        ) from None
+    if size > SPILL:
+        raise ConfigError(f"the content has {size} bytes, and may have {SPILL}: shorten it")
 
 
 def _check_form(form: dict[str, Any], content: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from actors.deciding import explain
 from actors.messages import AnswerElicitation, Approve
@@ -53,9 +54,11 @@ async def carry_out(doors: Doors, session: str, text: str) -> str:
     if len(text) > LONGEST:
         return _refused(None, 413, f"say at most {LONGEST} characters at once")
     try:
-        said = _SAID.validate_json(text)
+        said = _SAID.validate_python(from_json(text, allow_inf_nan=False))
     except ValidationError as error:
         return _refused(None, 422, explain(error))
+    except ValueError as error:
+        return _refused(None, 422, f"what was said is not JSON: {error}")
     common: dict[str, Any] = {
         "session": session,
         "by": doors.principal,

@@ -204,6 +204,7 @@ def parsed(content: str) -> dict[str, Any]:
 
     try:
         tree = json.loads(content)
+        json.dumps(tree, allow_nan=False)  # which `loads` reads, and nobody else
     except ValueError as error:
         raise ConfigError(f"the answer is not JSON: {error}") from None
     if not isinstance(tree, dict):

@@ -189,6 +189,7 @@ async def test_what_waits_in_all_sessions_is_listed_until_it_is_decided(shared: 
 
 async def test_what_does_not_fit_says_why(shared: LocalRoom) -> None:
     path = f"{await waiting(shared, 'fits')}/turns"
+    too_long = {"action": "accept", "content": {"n": 10**20}}
     tries: list[tuple[str, dict[str, Any], int, str]] = [
         (f"t9/steps/{CALL}/approve", {}, 404, "has no turn 't9'"),
         ("t1/steps/ask:a:1/approve", {}, 404, "has no call of a tool in step 'ask:a:1'"),
@@ -202,24 +203,26 @@ async def test_what_does_not_fit_says_why(shared: LocalRoom) -> None:
             422,
             "the content does not fit",
         ),
+        (f"t1/steps/{FREE}/answer", too_long, 422, "an integer of more than 64 bits"),
         (f"t1/steps/{CALL}/approve", {"why": "so"}, 422, "why"),
         (f"t1/steps/{CALL}/approve", {"reason": "x" * 4001}, 422, "reason"),
         ("t1/steps/a b/approve", {}, 422, "step"),
     ]
-    for where, body, status, why in tries:
-        answer = await shared.http.post(f"{path}/{where}", json=body)
-        assert answer.status_code == status, answer.text
-        assert why in answer.text, where
-    fine = {"action": "accept", "content": {"n": 3}, "question": "e1"}
-    answer = await shared.http.post(f"{path}/t1/steps/{FREE}/answer", json=fine)
-    assert answer.status_code == 200, answer.text
-    answered = await said(shared, "fits", ElicitationAnswered)
-    assert answered == ElicitationAnswered(id="e1", action="accept", content={"n": 3})
+    async with at_work(shared, "fits"):
+        for where, body, status, why in tries:
+            answer = await shared.http.post(f"{path}/{where}", json=body)
+            assert answer.status_code == status, answer.text
+            assert why in answer.text, where
+        fine = {"action": "accept", "content": {"n": 3}, "question": "e1"}
+        answer = await shared.http.post(f"{path}/t1/steps/{FREE}/answer", json=fine)
+        assert answer.status_code == 200, answer.text
+        answered = await said(shared, "fits", ElicitationAnswered)
+        assert answered == ElicitationAnswered(id="e1", action="accept", content={"n": 3})
 
 
 async def test_watchers_decide_over_their_stream(shared: LocalRoom) -> None:
     await waiting(shared, "spoken")
-    async with shared.following("spoken") as watcher:
+    async with at_work(shared, "spoken"), shared.following("spoken") as watcher:
 
         async def say(words: dict[str, Any] | str) -> dict[str, Any]:
             text = words if isinstance(words, str) else json.dumps(words)
@@ -230,12 +233,19 @@ async def test_watchers_decide_over_their_stream(shared: LocalRoom) -> None:
                     return message
 
         where = {"turn": "t1", "step": CALL}
+        answer = json.dumps(
+            {"type": "answer", "turn": "t1", "step": FREE, "action": "accept"}
+            | {"content": {"n": "?"}}
+        ).replace('"?"', "%s")
         for wrong, status in (
             ("nonsense", 422),
             ({"type": "approve"}, 422),
             ({"type": "approve", "turn": "t9", "step": CALL}, 404),
             ({"type": "deny", "turn": "t1", "step": FREE}, 409),
             ("x" * 200_000, 413),
+            (answer % "NaN", 422),
+            (answer % "1e999", 422),
+            (answer % "100000000000000000000", 422),
         ):
             refused = await say(wrong)
             assert (refused["type"], refused["status"]) == ("refused", status)

@@ -83,6 +83,7 @@ async def answer_and_approve(room: LocalRoom) -> None:
     for wrong, why in (
         (("answer", "allowed", "[1]"), "the answer is a JSON object"),
         (("answer", "allowed", "{"), "the answer is not JSON"),
+        (("answer", "allowed", '{"n": NaN}'), "the answer is not JSON"),
         (("answer", "allowed", "{}"), "'n' is a required property"),
         (("answer", "allowed", "{}", "--step", CALL), "waits for that"),
         (("approve", "allowed", FREE), "waits for that"),

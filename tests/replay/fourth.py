@@ -1,4 +1,4 @@
-"""Recorded sessions of version 4 of the engine: arguments that cannot fit, and steps that are owed."""
+"""Recorded sessions of version 4 of the engine: arguments that cannot fit, steps that are owed."""
 
 from __future__ import annotations
 

@@ -8,10 +8,12 @@ import pytest
 
 from actors.deciding import Decision, NotFound, decide
 from actors.messages import AnswerElicitation, Approve
+from actors.routing.turn import Turn
 from events.errors import ConfigError, Refused
 from events.tools import ApprovalDenied, ApprovalGranted, ElicitationAnswered, ElicitationRequested
 from tests.sessions import Blobs, Driven, config
 from tests.tool_calls import ADD, RISK, facts, returned, wants
+from tests.unit.scripted import scripted
 
 CALL, FREE = f"call:{RISK}:1", f"call:{ADD}:1"
 
@@ -87,8 +89,40 @@ def test_what_nobody_asked_cannot_be_allowed() -> None:
     with pytest.raises(Refused, match="needs nobody's approval"):
         approve(driven, step=FREE)
     driven.cancel()
-    with pytest.raises(Refused, match="not wanted any more: turn 't1' has cancelled"):
+    with pytest.raises(Refused, match="not wanted any more: turn 't1' is over"):
         approve(driven)
+
+
+async def _race(turn: Turn) -> Any:
+    await turn.first(turn.ask("a", tools=False), turn.call(RISK, {}))
+    return await turn.ask("a", tools=False)
+
+
+def test_a_call_that_was_called_off_cannot_be_allowed() -> None:
+    blobs = Blobs()
+    driven = scripted(_race, facts=facts(blobs, "a"), blobs=blobs)
+    driven.post()
+    driven.answer("ask:a:1")
+    with pytest.raises(Refused, match="not wanted any more: it was called off"):
+        approve(driven)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for _ in range(levels):
+        tree = {"n": tree}
+    return tree
+
+
+@pytest.mark.parametrize(
+    "content", [{"n": 2**64}, {"n": -(10**30)}, {"n": float("nan")}, {"n": [1e999]}, nested(300)]
+)
+def test_what_not_every_reader_of_json_takes_is_no_answer(content: dict[str, Any]) -> None:
+    driven = room()
+    elicit(driven, "e1")
+    with pytest.raises(ConfigError, match="more than 64 bits, a number that is not finite"):
+        answer(driven, content=content)
+    assert answer(driven, content={"n": 2**63}).givens
 
 
 def test_what_a_tool_asks_is_answered_once() -> None:
