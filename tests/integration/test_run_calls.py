@@ -88,7 +88,7 @@ async def ran(room: LocalRoom, flow: Flow, name: str, **changes: Any) -> dict[st
     runs = {"framework": "probe", "config": {"flow": name}}
     made = config(name, "a s:slow", routing_pattern="workflow", workflow=runs, **changes)
     answer = await room.http.post("/v1/sessions", json=made)
-    assert answer.status_code == 201, answer.text
+    assert answer.status_code in (200, 201), answer.text
     return await room.post(name, "{}", wait=40)
 
 
@@ -175,12 +175,15 @@ async def test_a_run_that_its_deadline_ended_replays_as_far_as_it_came(room: Loc
         said(await ask(http, doors, "a", "Be quick."))
         return said(await ask(http, doors, "s", "Take your time."))
 
-    turn = await ran(room, flow, "late", deadline=1.5)
+    stalls = {"id": "s", "provider": "rehearsal", "model_name": "stalling"}  # for half a minute
+    models = [config("any", "a")["models"][0], stalls]
+    turn = await ran(room, flow, "late", models=models, deadline=3)
     assert turn["problem"]["reason"] == "deadline", turn
+    asked = [one for one in await room.store.read("late") if isinstance(one.data, RunAsked)]
     async with asyncio.timeout(20):
         report = await rerun(room.served.doors, "late", "t1")
     assert report.identical, report
-    assert report.calls == 2
+    assert report.calls == len(asked)
 
 
 async def test_the_same_key_is_the_same_call(room: LocalRoom) -> None:
@@ -235,7 +238,7 @@ async def test_integers_of_any_size_get_to_a_tool(
     made = config("whole", "a", routing_pattern="workflow", workflow=runs)
     async with local_room(tmp_path, tool_servers=ToolServers(stubborn(tmp_path))) as room:
         answer = await room.http.post("/v1/sessions", json=made)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code in (200, 201), answer.text
         turn = await room.post("whole", "{}", wait=40)
         assert turn["answer"] == "123456789012345678901", turn
         report = await rerun(room.served.doors, "whole", "t1")
@@ -257,7 +260,7 @@ async def test_a_call_of_a_paused_run_is_not_made_when_whoever_made_it_has_gone(
     FLOWS[door] = flow
     runs = {"framework": "probe", "config": {"flow": door}}
     made = config(door, "a", routing_pattern="workflow", workflow=runs)
-    assert (await room.http.post("/v1/sessions", json=made)).status_code == 201
+    assert (await room.http.post("/v1/sessions", json=made)).status_code in (200, 201)
     await room.post(door, "{}")
     doors = await asyncio.wait_for(begun, 20)
     assert (await room.http.post(f"/v1/sessions/{door}/pause")).status_code == 200
