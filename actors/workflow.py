@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from actors import subjects
 from actors.bus import Bus, Msg, Subscription
@@ -191,8 +192,8 @@ class WorkflowActor:
 def inputs_of(text: str) -> dict[str, Any]:
     """A workflow's inputs from what was posted: a JSON object, or any text as `input`."""
     try:
-        inputs = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        inputs = from_json(text, allow_inf_nan=False)  # integers of any size
+    except ValueError:
         inputs = None
     return inputs if isinstance(inputs, dict) else {"input": text}
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from actors.frameworks.registry import BUILT_IN
+from actors.workflow import inputs_of
 from api.problems import ProblemError
 from api.run_envelope import NewRun, check_toolchain, checked, granted
 from events.grants import ToolGrant
@@ -23,6 +24,9 @@ CHAIN = {"type": "langchain", "config": {"steps": [STEP]}}
 def test_inputs_are_posted_as_they_are() -> None:
     run = NewRun.model_validate({"inputs": {"n": 123456789012345678901, "a": ["ü", 0.5, None]}})
     assert run.message == '{"a":["ü",0.5,null],"n":123456789012345678901}'
+    assert inputs_of(run.message) == run.inputs
+    for text in ("owls", "[1]", '{"n": NaN}', '{"n": "\\ud83d"}', '{"n": ' + 5000 * "1" + "}"):
+        assert inputs_of(text) == {"input": text}
 
 
 def grants(*names: str | dict[str, Any]) -> tuple[ToolGrant, ...]:
