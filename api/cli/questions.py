@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import termios
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -76,7 +77,12 @@ class Asker:
         return True
 
     async def _line(self, prompt: str) -> str | None:
-        """A line of the terminal, or None at its end; giving up waiting harms nothing."""
+        """A line of the terminal, or None at its end; giving up waiting harms nothing.
+
+        What was typed before it is asked for is thrown away: it answers nothing that was seen.
+        """
+        if sys.stdin.isatty():
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
         self._console.print(Text(prompt), end="")
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()

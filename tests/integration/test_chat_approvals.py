@@ -84,6 +84,19 @@ async def test_what_a_tool_asks_is_answered(tmp_path: Path) -> None:
         assert (answered.action, answered.content) == ("decline", None)
 
 
+async def test_what_is_typed_before_a_call_is_shown_does_not_allow_it(tmp_path: Path) -> None:
+    async with chat(tmp_path, tools=["echo"], approval=True) as (room, shown):
+        one = 'use stubborn__echo {"message": "one"}'
+        shown.type(f"{one} {one.replace('one', 'two')}\r")
+        await shown.expect("Allow this call")
+        shown.type("y\ry\r")
+        await shown.expect("Allow this call")
+        shown.type("not that\r")
+        await shown.expect("stubborn__echo: not that")
+        assert await happened(room, ApprovalDenied) == [ApprovalDenied(reason="not that")]
+        assert [one.text for one in await happened(room, ToolReturned)] == ["one"]
+
+
 async def until_answered(room: LocalRoom) -> list[ElicitationAnswered]:
     async def found() -> list[ElicitationAnswered]:
         return await happened(room, ElicitationAnswered)
