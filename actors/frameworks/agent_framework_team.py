@@ -18,6 +18,7 @@ from agent_framework.orchestrations import (
 from openai import AsyncOpenAI
 
 from actors.frameworks.agent_framework_config import AgentFrameworkConfig, AgentSpec
+from actors.frameworks.lost_door import LostDoor
 from actors.frameworks.numbers import numbering
 from actors.frameworks.port import Doors, WorkflowFailed
 from actors.frameworks.tool_door import door_tools
@@ -43,13 +44,15 @@ async def answered(workflow: AgentFrameworkConfig, task: str, doors: Doors) -> A
         )
         wanted = any(agent.tools for agent in workflow.agents)
         tools = await open.enter_async_context(door_tools(doors)) if wanted else ()
+        lost = LostDoor()
+        tools = tuple(lost.watched(tool) for tool in tools)
         agents = [
             _agent(name, spec, client, tools, f"agents.{number}.tools")
             for number, (name, spec) in enumerate(
                 zip(workflow.names(), workflow.agents, strict=True)
             )
         ]
-        run = await _orchestrated(workflow, agents, client).run(task)
+        run = await lost.ended(_orchestrated(workflow, agents, client).run(task))
     return _answers(run, workflow)
 
 

@@ -21,6 +21,7 @@ from pydantic import PrivateAttr
 
 from actors.frameworks.crewai_config import CrewAgent, CrewConfig
 from actors.frameworks.crewai_tools import door_tools
+from actors.frameworks.lost_door import LostDoor
 from actors.frameworks.port import Doors, WorkflowFailed
 from actors.frameworks.templates import rendered
 from actors.frameworks.tools import Tool, chosen
@@ -32,16 +33,19 @@ _PATIENCE = 7 * 24 * 3600.0
 async def run(workflow: CrewConfig, inputs: Mapping[str, Any], doors: Doors) -> list[str]:
     """The output of each task, in order.
 
-    CrewAI works in a thread that cannot be ended. When this is cancelled, the thread's next call
-    of a model or a tool fails; the one in flight ends when the door ends it.
+    CrewAI works in a thread that cannot be ended. When this is cancelled, or a tool could not be
+    called, the thread's next call of a model or a tool fails; the one in flight ends when the door
+    ends it.
     """
     loop, over = asyncio.get_running_loop(), threading.Event()
     async with AsyncExitStack() as open:
         wanted = any(agent.tools for agent in workflow.agents)
         tools = await open.enter_async_context(door_tools(doors)) if wanted else ()
+        lost = LostDoor()
+        tools = tuple(lost.watched(tool) for tool in tools)
         crew = _Crew(workflow, inputs, doors, tools=tools, loop=loop, over=over)
         try:
-            return await asyncio.to_thread(crew.kickoff)
+            return await lost.ended(asyncio.to_thread(crew.kickoff))
         finally:
             over.set()
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
-from mcp import ClientSession, McpError
+from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from actors.frameworks.port import Doors, WorkflowFailed
-from actors.frameworks.tools import Tool, result_text, unreachable
+from actors.frameworks.port import Doors, leaves
+from actors.frameworks.tools import Tool, gone, result_text, uncalled, unreachable
 
 _PATIENCE = httpx.Timeout(None, connect=30.0)
 """Seconds. The door itself bounds a call, and a person may have to grant it."""
+_PING_EVERY, _PING_WITHIN = 5.0, 30.0
+"""Seconds. This client waits for ever for the answer of a server that has died meanwhile."""
 
 
 @asynccontextmanager
 async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
     """The tools at the door, by name, for as long as it is open.
 
-    Raises `WorkflowFailed` where the door cannot be reached, or refuses.
+    Raises `WorkflowFailed` where the door cannot be reached, or refuses. Where it is lost later,
+    whoever is inside is cancelled, and that is raised as well.
     """
     headers = {"Authorization": f"Bearer {doors.token}"}
     listed = False
@@ -38,9 +42,11 @@ async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
             listed = True
             yield tools
     except Exception as error:  # the client raises groups of whatever it met
-        if listed:
-            raise
-        raise unreachable(doors.mcp_url, error) from error
+        if not listed:
+            raise unreachable(doors.mcp_url, error) from error
+        if all(isinstance(each, httpx.HTTPError) for each in leaves(error)):
+            raise gone(doors.mcp_url, error) from error
+        raise
 
 
 async def _listed(session: ClientSession) -> tuple[Tool, ...]:
@@ -61,10 +67,16 @@ async def _listed(session: ClientSession) -> tuple[Tool, ...]:
 
 def _calling(session: ClientSession, name: str) -> Callable[[Mapping[str, Any]], Awaitable[str]]:
     async def call(arguments: Mapping[str, Any]) -> str:
+        calling = asyncio.ensure_future(session.call_tool(name, dict(arguments)))
         try:
-            result = await session.call_tool(name, dict(arguments))
-        except McpError as error:
-            raise WorkflowFailed(f"the tool {name!r} could not be called: {error}") from error
+            while not (await asyncio.wait({calling}, timeout=_PING_EVERY))[0]:
+                async with asyncio.timeout(_PING_WITHIN):
+                    await session.send_ping()
+            result = calling.result()
+        except Exception as error:  # of the protocol, or of the connection
+            raise uncalled(name, error) from error
+        finally:
+            calling.cancel()
         return result_text(result.model_dump(mode="json", by_alias=True))
 
     return call

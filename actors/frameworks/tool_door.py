@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx2
-from mcp import Client, MCPError
+from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from actors.frameworks.port import Doors, WorkflowFailed
-from actors.frameworks.tools import Tool, result_text, unreachable
+from actors.frameworks.port import Doors, leaves
+from actors.frameworks.tools import Tool, gone, result_text, uncalled, unreachable
 
 _PATIENCE = httpx2.Timeout(None, connect=30.0)
 """Seconds. The door itself bounds a call, and a person may have to grant it."""
@@ -21,7 +21,8 @@ _PATIENCE = httpx2.Timeout(None, connect=30.0)
 async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
     """The tools at the door, by name, for as long as it is open.
 
-    Raises `WorkflowFailed` where the door cannot be reached, or refuses.
+    Raises `WorkflowFailed` where the door cannot be reached, or refuses. Where it is lost later,
+    whoever is inside is cancelled, and that is raised as well.
     """
     headers = {"Authorization": f"Bearer {doors.token}"}
     listed = False
@@ -36,9 +37,11 @@ async def door_tools(doors: Doors) -> AsyncIterator[tuple[Tool, ...]]:
             listed = True
             yield tools
     except Exception as error:  # the client raises groups of whatever it met
-        if listed:
-            raise
-        raise unreachable(doors.mcp_url, error) from error
+        if not listed:
+            raise unreachable(doors.mcp_url, error) from error
+        if all(isinstance(each, httpx2.HTTPError) for each in leaves(error)):
+            raise gone(doors.mcp_url, error) from error
+        raise
 
 
 async def _listed(client: Client) -> tuple[Tool, ...]:
@@ -60,8 +63,8 @@ def _calling(client: Client, name: str) -> Callable[[Mapping[str, Any]], Awaitab
     async def call(arguments: Mapping[str, Any]) -> str:
         try:
             result = await client.call_tool(name, dict(arguments))
-        except MCPError as error:
-            raise WorkflowFailed(f"the tool {name!r} could not be called: {error}") from error
+        except Exception as error:  # of the protocol, or of the connection
+            raise uncalled(name, error) from error
         return result_text(result.model_dump(mode="json", by_alias=True))
 
     return call

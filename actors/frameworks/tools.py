@@ -73,6 +73,16 @@ def unreachable(url: str, error: BaseException) -> WorkflowFailed:
     return WorkflowFailed(f"the tools of the room at {url} cannot be listed: {why}")
 
 
+def gone(url: str, error: BaseException) -> WorkflowFailed:
+    """What is said where the door of the tools was open, and is lost."""
+    return WorkflowFailed(f"the tools of the room at {url} are gone: {said(next(leaves(error)))}")
+
+
+def uncalled(name: str, error: Exception) -> WorkflowFailed:
+    """What is said where nobody knows what came of a call."""
+    return WorkflowFailed(f"the tool {name!r} could not be called: {said(error)}")
+
+
 def _block_text(block: Mapping[str, Any]) -> str:
     kind = block.get("type")
     if kind == "text":

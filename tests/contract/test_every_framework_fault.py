@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from actors.frameworks.registry import framework
 from tests.frameworks import MODELS, WORKFLOWS, run_at
 from tests.servers.doors import open_doors
+from tests.servers.mcp_endless import endless_tools
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(400)]
 
@@ -58,6 +61,39 @@ async def test_a_door_of_tools_that_does_not_open_is_named(
     said = ran.reply["fault"]["message"]
     assert f"the tools of the room at {opened.tools.url} cannot be listed: " in said
     assert ran.asked == []
+
+
+@every_framework
+async def test_a_tool_that_cannot_be_called_ends_the_run_and_the_model_is_told_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    async with open_doors() as opened:
+        opened.tools.away = True
+        ran = await run_at(opened, name, WORKFLOWS[name], tmp_path / "home")
+    assert ran.reply["fault"]["configuration"] is False
+    said = ran.reply["fault"]["message"]
+    assert re.search(r"the tool 'words__\w+' could not be called: .*the room is starting", said)
+    assert len(ran.asked) == 1
+    assert len({*ran.called}) == len(ran.called) > 0
+
+
+@every_framework
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_door_of_tools_that_dies_in_a_call_ends_the_run(
+    name: str, by: signal.Signals, tmp_path: Path
+) -> None:
+    async with open_doors() as opened, endless_tools() as tools:
+        opened.tools.url = tools.url
+        running = asyncio.create_task(run_at(opened, name, WORKFLOWS[name], tmp_path / "home"))
+        await tools.called()
+        await tools.end(by)
+        ran = await running
+    assert ran.reply["fault"]["configuration"] is False
+    assert re.search(
+        r"the tool 'words__\w+' could not be called|the tools of the room at .* are gone",
+        ran.reply["fault"]["message"],
+    )
+    assert len(ran.asked) == 1
 
 
 @pytest.mark.parametrize("name", ["langchain", "agent_framework"])

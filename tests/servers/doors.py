@@ -17,7 +17,9 @@ from typing import Any
 
 import uvicorn
 from aiohttp import web
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
+from mcp_types import INTERNAL_ERROR
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.frameworks.port import Doors
@@ -137,9 +139,13 @@ class ToolDoor:
     calls: list[tuple[str, str]] = field(default_factory=list)
     together: asyncio.Barrier | None = None
     """Where it is there, calls wait for each other."""
+    away: bool = False
+    """Whether each call is answered as one that the room could not make."""
 
     async def _called(self, name: str, text: str) -> None:
         self.calls.append((name, text))
+        if self.away:
+            raise MCPError(INTERNAL_ERROR, "the room is starting again")
         if self.together is not None:
             async with asyncio.timeout(30):
                 await self.together.wait()
