@@ -70,6 +70,12 @@ class N8nConfig(Config):
                 "api_key: write a reference such as ${N8N_API_KEY}; a key itself would stand in the"
                 " log"
             )
+        for place in ("webhook_url", "api_url", "room_url"):
+            if "@" in urlsplit(getattr(self, place) or "").netloc:
+                raise BadWorkflow(
+                    f"{place}: leave out the user and the password, which would stand in the log;"
+                    " n8n takes them as a header, such as Authorization: Basic ${N8N_BASIC}"
+                )
         for header, value in self.headers.items():
             if _SECRET.search(header) and not _REFERENCE.search(value):
                 raise BadWorkflow(

@@ -24,6 +24,10 @@ _STOP_WITHIN: Final = 5.0  # seconds
 _log = logging.getLogger(__name__)
 
 
+class _NotNow(WorkflowFailed):
+    """What may be otherwise in a while."""
+
+
 class Server:
     """Connections to the server of one workflow."""
 
@@ -63,22 +67,29 @@ class Server:
                 ' $execution.id }}"} at once, by a node "Respond to Webhook"'
             )
         try:
-            return await self._finished(str(id))
-        except asyncio.CancelledError:
+            execution = await self._finished(str(id))
+        except (asyncio.CancelledError, WorkflowFailed):
             await self._stop(str(id))
             raise
+        status = execution.get("status") if isinstance(execution, dict) else None
+        if status != "success":
+            raise WorkflowFailed(
+                f"the execution {id} of n8n ended as {status}: {_reason(execution)}"
+            )
+        return _last_item(execution)
 
     async def _finished(self, id: str) -> Any:
+        """The execution when it has ended; a server that cannot be asked now is asked again."""
         url = f"{self._workflow.executions_url()}/{id}"
         while True:
-            execution = await self._asked("GET", f"{url}?includeData=true")
-            status = execution.get("status") if isinstance(execution, dict) else None
-            if status == "success":
-                return _last_item(execution)
-            if status not in _WORKING:
-                raise WorkflowFailed(
-                    f"the execution {id} of n8n ended as {status}: {_reason(execution)}"
-                )
+            try:
+                execution = await self._asked("GET", f"{url}?includeData=true")
+            except _NotNow as error:
+                _log.warning("execution %s of n8n is asked for again: %s", id, error)
+            else:
+                status = execution.get("status") if isinstance(execution, dict) else None
+                if status not in _WORKING:
+                    return execution
             await asyncio.sleep(self._workflow.poll_interval)
 
     async def _stop(self, id: str) -> None:
@@ -96,11 +107,14 @@ class Server:
                 text = await _text(response, where)
         except httpx2.HTTPError as error:
             why = self._hidden(str(error)) or type(error).__name__
-            raise WorkflowFailed(
+            raise _NotNow(
                 f"n8n cannot be reached at {where}: start it, or check webhook_url ({why})"
             ) from None
         if response.status_code >= 300:
-            raise WorkflowFailed(self._refusal(response.status_code, where, text))
+            passing = response.status_code == 429 or response.status_code >= 500
+            raise (_NotNow if passing else WorkflowFailed)(
+                self._refusal(response.status_code, where, text)
+            )
         try:
             return self._without_secrets(json.loads(text))
         except (ValueError, RecursionError):
@@ -126,10 +140,13 @@ class Server:
                 return [self._without_secrets(each) for each in said]
             case dict():
                 return {self._hidden(k): self._without_secrets(v) for k, v in said.items()}
+            case int() if not -(2**63) <= said < 2**63:  # the log has no such numbers
+                return str(said)
             case _:
                 return said
 
     def _hidden(self, text: str) -> str:
+        text = text.encode(errors="replace").decode()  # half an emoji is no text
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from actors.frameworks.execution import Request
@@ -84,6 +85,39 @@ async def test_n8n_may_reach_the_room_under_another_name() -> None:
         room = doors.models.url.replace("127.0.0.1", "localhost")
         await execute(n8n, doors, "whole", room_url=f"{room}/")
     assert n8n.sent[0]["model_webhooks"]["architect"] == f"{room}/models/architect/invoke"
+
+
+async def test_a_server_that_cannot_be_asked_for_a_while_is_asked_again() -> None:
+    async with both() as (n8n, doors):
+        n8n.hiccups = [502, 429, 0, 503]
+        result = await execute(n8n, doors, "long", **LONG)
+    assert n8n.hiccups == []
+    assert result["output"].startswith("proponent1 says")
+    assert not n8n.stopped.is_set()
+
+
+async def test_an_execution_that_is_given_up_is_stopped() -> None:
+    async with both() as (n8n, doors):
+        doors.models.held = asyncio.Event()
+        n8n.hiccups = [403]
+        with pytest.raises(WorkflowFailed, match="answered 403"):
+            await execute(n8n, doors, "long", **LONG)
+        assert n8n.stopped.is_set()
+
+
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [("half \ud83d", "half ?"), (2**63, str(2**63)), (-(2**80), str(-(2**80))), (True, True)],
+)
+async def test_what_no_log_can_hold_is_kept_as_text(odd: Any, kept: Any) -> None:
+    async def give(body: dict[str, Any]) -> dict[str, Any]:
+        return {"output": "fine", "more": [odd]}
+
+    async with both() as (n8n, doors):
+        n8n.answering_at_end["odd"] = give
+        result = await execute(n8n, doors, "odd")
+    assert result["outputs"] == {"output": "fine", "more": [kept]}
+    assert orjson.loads(orjson.dumps(result)) == result
 
 
 async def test_a_webhook_that_is_not_active_is_said_to_be_so() -> None:
@@ -217,6 +251,8 @@ async def test_cancelling_stops_the_execution_where_the_product_runs_it(tmp_path
         ({"webhook_url": "ftp://here/x"}, "webhook_url: "),
         ({"webhook_url": "http://here/x", "api_key": "the-key-itself"}, "api_key: write a refer"),
         ({"webhook_url": "http://here/x", "response": "execution"}, "api_key: n8n tells of exec"),
+        ({"webhook_url": "http://me:the-key-itself@here/x"}, "webhook_url: leave out the user"),
+        ({"webhook_url": "http://here/x", "room_url": "http://me@here"}, "room_url: leave out"),
         ({"webhook_url": "http://here/x", "colour": "green"}, "colour: "),
         ({"webhook_url": "http://here/x", "api_key": "${OPENAI_API_KEY}"}, "begins with N8N_"),
         (

@@ -58,6 +58,9 @@ class N8nServer:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client leaves before its webhook has answered."""
 
+    hiccups: list[int] = field(default_factory=list)
+    """Statuses that the next questions for an execution get; 0 ends the connection."""
+
     async def webhook(self, request: web.Request) -> web.StreamResponse:
         """Start a workflow."""
         path = request.match_info["path"]
@@ -95,6 +98,11 @@ class N8nServer:
             return web.json_response({"message": "'X-N8N-API-KEY' header required"}, status=401)
         if sent != self.key:
             return web.json_response({"message": "unauthorized"}, status=401)
+        if self.hiccups and request.method == "GET":
+            status = self.hiccups.pop(0)
+            if not status and request.transport is not None:
+                request.transport.close()
+            return web.Response(status=status or 502, text="later")
         id = request.match_info["id"]
         if id not in self.executions:
             return web.json_response({"message": "Not Found"}, status=404)
