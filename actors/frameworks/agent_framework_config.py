@@ -27,7 +27,11 @@ class AgentSpec(Config):
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     max_calls: int = Field(
-        default=12, ge=1, le=100, description="how often its model is asked at most for one answer"
+        default=12,
+        ge=1,
+        le=100,
+        description="how often its model is asked at most for one answer, and once more for the"
+        " last word",
     )
 
 
@@ -61,6 +65,14 @@ class AgentFrameworkConfig(Config):
         """The name of each agent."""
         return tuple(agent.name or f"agent_{n}" for n, agent in enumerate(self.agents, 1))
 
+    def manager_name(self) -> str:
+        """The name of its manager; one that nobody chose is no agent's."""
+        assert self.manager is not None
+        name = self.manager.name
+        while "name" not in self.manager.model_fields_set and name in self.names():
+            name += "_"
+        return name
+
     def rounds(self) -> int:
         """How many utterances a group chat has at most."""
         return self.max_rounds or 2 * len(self.agents)
@@ -71,7 +83,7 @@ class AgentFrameworkConfig(Config):
         names = [*self.names()]
         if self.manager is not None:
             wanted.append(("manager.model_id", self.manager.model_id))
-            names.append(self.manager.name)
+            names.append(self.manager_name())
         check_models(wanted, models)
         check_unique("agents", names)
         for number, agent in enumerate(self.agents):

@@ -112,7 +112,9 @@ def _orchestrated(
         chooser: dict[str, Any] = {"selection_func": in_turn}
     else:
         spec = AgentSpec(**workflow.manager.model_dump())
-        chooser = {"orchestrator_agent": _agent(workflow.manager.name, spec, client, (), "manager")}
+        chooser = {
+            "orchestrator_agent": _agent(workflow.manager_name(), spec, client, (), "manager")
+        }
     return GroupChatBuilder(
         participants=agents,
         max_rounds=workflow.rounds(),

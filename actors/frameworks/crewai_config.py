@@ -24,7 +24,11 @@ class CrewAgent(Config):
     )
     allow_delegation: bool = False
     max_iter: int = Field(
-        default=12, ge=1, le=100, description="how often its model is asked at most for one task"
+        default=12,
+        ge=1,
+        le=100,
+        description="how often its model is asked at most for one task, and once more for the last"
+        " word",
     )
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)

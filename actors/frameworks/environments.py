@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, Literal
 
 from events.errors import ConfigError, ControlRoomError
@@ -117,8 +118,7 @@ def _lend(folder: Path) -> None:
     ours = Path(__file__).parents[1]
     if link.is_symlink() and link.readlink() == ours:
         return
-    new = link.with_name(f"actors.{os.getpid()}")
-    new.unlink(missing_ok=True)
+    new = link.with_name(f"actors.{token_hex(8)}")  # several runs may begin at once
     new.symlink_to(ours)
     new.replace(link)
 

@@ -104,11 +104,10 @@ class Steps:
         return RunnableLambda(answer)
 
     def _model(self, step: ChainStep) -> ChatOpenAI:
-        wishes: dict[str, Any] = {
-            "temperature": step.temperature,
-            "max_completion_tokens": step.max_tokens,
-        }
-        return ChatOpenAI(
+        more: dict[str, Any] = {}
+        if step.max_tokens is not None:
+            more["max_completion_tokens"] = step.max_tokens
+        model = ChatOpenAI(
             model_name=step.model_id,
             openai_api_base=self._doors.base_url,
             openai_api_key=SecretStr(self._doors.token),
@@ -116,8 +115,11 @@ class Steps:
             max_retries=0,  # a call that is repeated is another call in the log
             request_timeout=None,
             use_responses_api=False,
-            **{name: value for name, value in wishes.items() if value is not None},
+            **more,
         )
+        # It reads models of OpenAI's into ids such as `gpt-5-writer`, and leaves theirs out.
+        model.temperature = step.temperature
+        return model
 
 
 def _wrapped(tool: Tool) -> StructuredTool:

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol, cast
 
-from actors.frameworks.port import BadWorkflow, Framework
+from actors.frameworks.port import BadWorkflow, Framework, said
 
 GROUP = "control_room.frameworks"
 
@@ -59,9 +59,9 @@ def framework(name: str) -> Framework:
     for entry in entry_points(group=GROUP, name=name):
         try:
             return cast(FrameworkType, entry.load())()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever somebody else's code raises
             raise BadWorkflow(
-                f"framework {name!r} ({entry.value}) cannot be imported: {error}"
+                f"framework {name!r} ({entry.value}) cannot be imported: {said(error)}"
             ) from error
     raise BadWorkflow(
         f"there is no framework {name!r}: use one of {', '.join(known_frameworks())}, or install"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,6 +14,7 @@ from typer.testing import CliRunner, Result
 from actors.frameworks import environments
 from actors.frameworks.remote import placement
 from api.cli import app
+from api.run_views import frameworks_of
 from events.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -109,6 +112,42 @@ def test_a_broken_framework_of_another_distribution_is_listed_as_such(
     assert listed.exit_code == 0
     assert "framework 'broken' (nowhere:Mine) cannot be imported" in listed.stdout
     assert "langchain" in listed.stdout
+
+
+def test_a_framework_that_raises_when_it_is_imported_is_listed_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_module.py").write_text("raise ValueError('no such colour')\n")
+    told = tmp_path / "raising-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: raising\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text(
+        "[control_room.frameworks]\nraising = raising_module:Mine\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {each.name: each for each in frameworks_of(tmp_path).frameworks}
+    assert "langchain" in found
+    assert "ValueError: no such colour" in str(found["raising"])
+    assert command(tmp_path, "frameworks").exit_code == 0
+
+
+@pytest.mark.usefixtures("no_libraries")
+def test_runs_that_begin_at_once_lend_the_code_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments.install("crewai", tmp_path)
+    together = Barrier(4)
+    place = Path.symlink_to
+
+    def at_once(link: Path, target: Path) -> None:
+        together.wait(30)
+        place(link, target)
+        together.wait(30)
+
+    monkeypatch.setattr(Path, "symlink_to", at_once)
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(environments.interpreter_of, "crewai", tmp_path) for _ in range(4)]
+        assert len({each.result(60) for each in asked}) == 1
 
 
 def test_only_what_needs_an_environment_is_installed(tmp_path: Path) -> None:
